@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "encode.h"
+
+const char *wb_verdict_text(enum wb_verdict v)
+{
+	switch (v) {
+	case WB_OK:
+		return "good";
+	case WB_NOT_OURS:
+		return "not a dm-writeboost structure";
+	case WB_OLD_WRITEBOOST:
+		return "a cache of dm-writeboost 2.x, another format";
+	case WB_BAD_CRC:
+		return "checksum mismatch";
+	case WB_BAD_VERSION:
+		return "unknown version";
+	case WB_BAD_FEATURE:
+		return "unknown incompatible feature";
+	case WB_BAD_FIELD:
+		return "impossible value in a field";
+	case WB_BAD_SEED:
+		return "belongs to another cache or an earlier format";
+	case WB_BAD_PLACE:
+		return "belongs to another place in the log";
+	case WB_BAD_EPOCH:
+		return "belongs to another life";
+	case WB_BAD_LINK:
+		return "does not follow the header before it";
+	case WB_BAD_DATA:
+		return "checksum of a data block mismatches";
+	case WB_READ_ERROR:
+		return "read error";
+	}
+	return "unknown";
+}
+
+/* The checksum of a structure whose CRC field ends at @after. */
+static u32 crc_after(const void *block, const void *after, size_t size)
+{
+	size_t skip = (const u8 *)after - (const u8 *)block;
+
+	return wb_crc32c(after, size - skip);
+}
+
+static u64 seed_of(const u8 uuid[16])
+{
+	__le64 half[2];
+
+	memcpy(half, uuid, sizeof(half));
+	return le64_to_cpu(half[0]) ^ le64_to_cpu(half[1]);
+}
+
+/* ---------------------------------------------------------------- superblock */
+
+const char *wb_geometry(struct wb_geom *g, u64 cache_sectors, u64 backing_sectors, u32 segment_size)
+{
+	u64 slots;
+
+	if (segment_size < WB_MIN_SEGMENT_SIZE || segment_size > WB_MAX_SEGMENT_SIZE ||
+	    (segment_size & (segment_size - 1)))
+		return "segment size must be a power of two from 16 KiB to 1 MiB";
+	if (!backing_sectors)
+		return "backing device is empty";
+	if (backing_sectors > WB_MAX_BACKING_BLOCKS << WB_BLOCK_SECTOR_SHIFT)
+		return "backing device is larger than 4 PiB";
+
+	slots = cache_sectors << WB_SECTOR_SHIFT;
+	if (cache_sectors >> (63 - WB_SECTOR_SHIFT))
+		return "cache device is larger than any device can be";
+	slots = slots < WB_FIRST_SLOT_OFFSET ? 0 : slots - WB_FIRST_SLOT_OFFSET;
+	slots = div_u64(slots, segment_size);
+	if (slots < WB_MIN_SLOTS)
+		return "cache device is too small: it needs 1 MiB and room for 4 segments";
+	g->slot_blocks = segment_size >> WB_BLOCK_SHIFT;
+	if (slots > div_u64(WB_MAX_PLACES, g->slot_blocks))
+		slots = div_u64(WB_MAX_PLACES, g->slot_blocks);	/* a little below 16 TiB */
+	g->nr_slots = slots;
+	g->cache_sectors = cache_sectors;
+	g->backing_sectors = backing_sectors;
+	return NULL;
+}
+
+void wb_super_encode(const struct wb_super *s, void *to)
+{
+	struct wb_super_disk *d = to;
+
+	memset(d, 0, sizeof(*d));
+	memcpy(d->magic, WB_MAGIC, WB_MAGIC_LEN);
+	d->version = cpu_to_le32(WB_VERSION);
+	d->compat = cpu_to_le64(s->compat);
+	d->ro_compat = cpu_to_le64(s->ro_compat);
+	d->incompat = cpu_to_le64(s->incompat);
+	memcpy(d->uuid, s->uuid, sizeof(d->uuid));
+	d->slot_blocks = cpu_to_le32(s->geom.slot_blocks);
+	d->nr_slots = cpu_to_le64(s->geom.nr_slots);
+	d->cache_sectors = cpu_to_le64(s->geom.cache_sectors);
+	d->backing_sectors = cpu_to_le64(s->geom.backing_sectors);
+	d->created = cpu_to_le64(s->created);
+	memcpy(d->backing_id, s->backing_id, WB_BACKING_ID_LEN);
+	d->crc = cpu_to_le32(crc_after(d, &d->version, sizeof(*d)));
+}
+
+enum wb_verdict wb_super_decode(const void *from, struct wb_super *s)
+{
+	const struct wb_super_disk *d = from;
+	struct wb_geom g;
+	u64 slots;
+	__le32 first;
+
+	if (memcmp(d->magic, WB_MAGIC, WB_MAGIC_LEN)) {
+		memcpy(&first, d, sizeof(first));
+		return le32_to_cpu(first) == WB_OLD_MAGIC ? WB_OLD_WRITEBOOST : WB_NOT_OURS;
+	}
+	if (le32_to_cpu(d->crc) != crc_after(d, &d->version, sizeof(*d)))
+		return WB_BAD_CRC;
+	if (le32_to_cpu(d->version) != WB_VERSION)
+		return WB_BAD_VERSION;
+
+	memset(s, 0, sizeof(*s));
+	s->compat = le64_to_cpu(d->compat);
+	s->ro_compat = le64_to_cpu(d->ro_compat);
+	s->incompat = le64_to_cpu(d->incompat);
+	memcpy(s->uuid, d->uuid, sizeof(s->uuid));
+	s->created = le64_to_cpu(d->created);
+	memcpy(s->backing_id, d->backing_id, WB_BACKING_ID_LEN);
+	s->backing_id[WB_BACKING_ID_LEN - 1] = '\0';
+	if (s->incompat & ~WB_INCOMPAT_KNOWN)
+		return WB_BAD_FEATURE;
+
+	/* No more slots than this device can have; fewer would be legal, though format makes none. */
+	slots = le64_to_cpu(d->nr_slots);
+	if (le32_to_cpu(d->slot_blocks) > WB_MAX_SLOT_BLOCKS ||
+	    wb_geometry(&g, le64_to_cpu(d->cache_sectors), le64_to_cpu(d->backing_sectors),
+			le32_to_cpu(d->slot_blocks) << WB_BLOCK_SHIFT) ||
+	    slots < WB_MIN_SLOTS || slots > g.nr_slots)
+		return WB_BAD_FIELD;
+	s->geom = g;
+	s->geom.nr_slots = slots;
+	s->geom.seed = seed_of(s->uuid);
+	return WB_OK;
+}
+
+enum wb_verdict wb_super_pick(const void *const copies[WB_NR_COPIES], struct wb_super *s)
+{
+	enum wb_verdict v, first = WB_OK;
+	int i;
+
+	for (i = 0; i < WB_NR_COPIES; i++) {
+		v = copies[i] ? wb_super_decode(copies[i], s) : WB_READ_ERROR;
+		if (v == WB_OK)
+			return WB_OK;
+		if (i == 0)
+			first = v;
+		/*
+		 * An old-format cache, an unknown feature or version is the truth about this device
+		 * even if a second copy of something readable is left behind it.
+		 */
+		if (v == WB_OLD_WRITEBOOST || v == WB_BAD_FEATURE || v == WB_BAD_VERSION)
+			return v;
+	}
+	return first;
+}
+
+/* ---------------------------------------------------------------- record */
+
+void wb_record_encode(const struct wb_geom *g, const struct wb_record *r, void *to)
+{
+	struct wb_record_disk *d = to;
+
+	memset(to, 0, WB_BLOCK_SIZE);
+	d->magic = cpu_to_le64(WB_RECORD_MAGIC);
+	d->life_link = cpu_to_le32(r->life_link);
+	d->seed = cpu_to_le64(g->seed);
+	d->seq = cpu_to_le64(r->seq);
+	d->epoch = cpu_to_le64(r->epoch);
+	d->life_start = cpu_to_le64(r->life_start);
+	d->migrated = cpu_to_le64(r->migrated);
+	d->durable_id = cpu_to_le64(r->durable.id);
+	d->durable_chunk = cpu_to_le32(r->durable.chunk);
+	d->crc = cpu_to_le32(crc_after(d, &d->life_link, sizeof(*d)));
+}
+
+/* Ids never come near this: a segment a nanosecond for 292 years. So sums of ids cannot overflow. */
+#define WB_MAX_ID	(1ull << 63)
+
+enum wb_verdict wb_record_decode(const struct wb_geom *g, const void *from, struct wb_record *r)
+{
+	const struct wb_record_disk *d = from;
+
+	if (le64_to_cpu(d->magic) != WB_RECORD_MAGIC)
+		return WB_NOT_OURS;
+	if (le32_to_cpu(d->crc) != crc_after(d, &d->life_link, sizeof(*d)))
+		return WB_BAD_CRC;
+	if (le64_to_cpu(d->seed) != g->seed)
+		return WB_BAD_SEED;
+	r->seq = le64_to_cpu(d->seq);
+	r->epoch = le64_to_cpu(d->epoch);
+	r->life_start = le64_to_cpu(d->life_start);
+	r->life_link = le32_to_cpu(d->life_link);
+	r->migrated = le64_to_cpu(d->migrated);
+	r->durable.id = le64_to_cpu(d->durable_id);
+	r->durable.chunk = le32_to_cpu(d->durable_chunk);
+	/*
+	 * What is dirty lies in (migrated, migrated + nr_slots]: before the first, ids were reused, after
+	 * the last there is no slot. The start of this life and the durable point cannot lie beyond.
+	 */
+	if (r->migrated >= WB_MAX_ID || r->epoch == ~0ull || r->seq == ~0ull || !r->life_start ||
+	    r->life_start > r->migrated + g->nr_slots + 1 ||
+	    r->durable.id > r->migrated + g->nr_slots ||
+	    r->durable.chunk >= g->slot_blocks)
+		return WB_BAD_FIELD;
+	return WB_OK;
+}
+
+enum wb_verdict wb_record_pick(const struct wb_geom *g, const void *const copies[WB_NR_COPIES],
+			       struct wb_record *r, int *which)
+{
+	enum wb_verdict v, first = WB_READ_ERROR;
+	struct wb_record one;
+	bool found = false;
+	int i;
+
+	for (i = 0; i < WB_NR_COPIES; i++) {
+		v = copies[i] ? wb_record_decode(g, copies[i], &one) : WB_READ_ERROR;
+		if (i == 0)
+			first = v;
+		if (v != WB_OK || (found && one.seq <= r->seq))
+			continue;
+		*r = one;
+		*which = i;
+		found = true;
+	}
+	return found ? WB_OK : first;
+}
+
+/* ---------------------------------------------------------------- chunk header */
+
+static size_t header_size(u32 nr_entries)
+{
+	return sizeof(struct wb_header_disk) + nr_entries * sizeof(struct wb_entry_disk);
+}
+
+void wb_header_encode(const struct wb_geom *g, struct wb_header *h, struct wb_header_disk *to)
+{
+	to->magic = cpu_to_le32(WB_CHUNK_MAGIC);
+	to->seed = cpu_to_le64(g->seed);
+	to->epoch = cpu_to_le64(h->epoch);
+	to->id = cpu_to_le64(h->id);
+	to->lap = cpu_to_le64(wb_lap_of(g, h->id));
+	to->durable_id = cpu_to_le64(h->durable.id);
+	to->durable_chunk = cpu_to_le32(h->durable.chunk);
+	to->link = cpu_to_le32(h->link);
+	to->chunk = cpu_to_le16(h->chunk);
+	to->block = cpu_to_le16(h->block);
+	to->nr_entries = cpu_to_le16(h->nr_entries);
+	to->pad = 0;
+	h->crc = crc_after(to, &to->seed, header_size(h->nr_entries));
+	to->crc = cpu_to_le32(h->crc);
+}
+
+static bool entry_possible(const struct wb_geom *g, const struct wb_entry *e)
+{
+	u64 blocks = wb_backing_blocks(g);
+
+	if (e->block >= blocks || (e->flags & ~WB_ENTRY_FLAGS_KNOWN))
+		return false;
+	if (e->flags & WB_ENTRY_TOMBSTONE)
+		return !e->mask && e->crc && e->crc <= blocks - e->block;
+	return e->mask && !(e->mask & ~wb_block_mask(g, e->block));
+}
+
+enum wb_verdict wb_header_decode(const struct wb_geom *g, const void *from, struct wb_header *h)
+{
+	const struct wb_header_disk *d = from;
+	struct wb_entry e;
+	u32 i;
+
+	if (le32_to_cpu(d->magic) != WB_CHUNK_MAGIC)
+		return WB_NOT_OURS;
+	if (le64_to_cpu(d->seed) != g->seed)
+		return WB_BAD_SEED;
+	h->nr_entries = le16_to_cpu(d->nr_entries);
+	h->block = le16_to_cpu(d->block);
+	if (!h->nr_entries || h->block >= g->slot_blocks ||
+	    h->nr_entries > g->slot_blocks - h->block - 1)
+		return WB_BAD_CRC;	/* not even the length is sane: the checksum cannot be taken */
+	h->crc = le32_to_cpu(d->crc);
+	if (h->crc != crc_after(d, &d->seed, header_size(h->nr_entries)))
+		return WB_BAD_CRC;
+
+	h->epoch = le64_to_cpu(d->epoch);
+	h->id = le64_to_cpu(d->id);
+	h->durable.id = le64_to_cpu(d->durable_id);
+	h->durable.chunk = le32_to_cpu(d->durable_chunk);
+	h->link = le32_to_cpu(d->link);
+	h->chunk = le16_to_cpu(d->chunk);
+	if (!h->id || h->id >= WB_MAX_ID + g->nr_slots || le64_to_cpu(d->lap) != wb_lap_of(g, h->id) ||
+	    wb_pos_cmp(h->durable, (struct wb_pos){ h->id, h->chunk }) >= 0)
+		return WB_BAD_FIELD;
+	for (i = 0; i < h->nr_entries; i++) {
+		wb_entry_decode(d, i, &e);
+		if (!entry_possible(g, &e))
+			return WB_BAD_FIELD;
+	}
+	return WB_OK;
+}
+
+u32 wb_data_crc(const void *data, u8 mask)
+{
+	const u8 *p = data;
+	u32 crc = 0;
+	unsigned int i, n;
+
+	if (likely(mask == WB_MASK_ALL))
+		return wb_crc32c(data, WB_BLOCK_SIZE);
+	for (i = 0; i < WB_BLOCK_SECTORS; i += n) {
+		/* the next run of valid sectors, or the gap before it */
+		for (n = 0; i + n < WB_BLOCK_SECTORS && (mask >> (i + n)) & 1; n++)
+			;
+		if (n)
+			crc = wb_crc32c_more(crc, p + i * WB_SECTOR_SIZE, n * WB_SECTOR_SIZE);
+		else
+			n = 1;
+	}
+	return crc;
+}

@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "recover.h"
+
+/*
+ * A chunk whose header was accepted and whose data was not judged yet: it waits until a later header
+ * calls it durable (then its data needs no look) or the walk has seen the end (then it does).
+ */
+struct wb_walk_chunk {
+	struct wb_walk_chunk *next;
+	struct wb_header h;
+	union {
+		struct wb_header_disk raw;
+		u8 bytes[WB_BLOCK_SIZE];
+	};
+};
+
+static void note(struct wb_walk *w, u64 id, u32 block, enum wb_verdict why, const char *text)
+{
+	if (w->ops->note)
+		w->ops->note(w->ctx, id, block, why, text);
+}
+
+static struct wb_pos pos_of(const struct wb_header *h)
+{
+	return (struct wb_pos){ h->id, h->chunk };
+}
+
+/* ---------------------------------------------------------------- judging one header */
+
+/*
+ * Is @h what stands at block @block of segment @id as chunk @chunk, written by a life that may have
+ * written there? Everything but the link.
+ */
+static enum wb_verdict belongs(const struct wb_walk *w, const struct wb_header *h,
+			       u64 id, u32 block, u32 chunk)
+{
+	const struct wb_record *r = w->record;
+
+	if (h->id != id || h->block != block || h->chunk != chunk)
+		return WB_BAD_PLACE;
+	if (id >= r->life_start ? h->epoch != r->epoch : h->epoch >= r->epoch)
+		return WB_BAD_EPOCH;
+	return WB_OK;
+}
+
+/*
+ * Read and judge the header at @block of segment @id. Return: 0 with *@v set, or an error that ends
+ * the walk. A read error is a verdict here; the callers know whether it decides.
+ */
+static int read_header(struct wb_walk *w, u64 id, u32 block, u32 chunk, void *buf,
+		       struct wb_header *h, enum wb_verdict *v)
+{
+	int err = w->ops->read(w->ctx, id, block, 1, buf);
+
+	if (err == -EIO) {
+		*v = WB_READ_ERROR;
+		return 0;
+	}
+	if (err)
+		return err;
+	*v = wb_header_decode(w->geom, buf, h);
+	if (*v == WB_OK)
+		*v = belongs(w, h, id, block, chunk);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- chunks that wait for proof */
+
+static enum wb_verdict verify_entry(const struct wb_entry *e, const void *data)
+{
+	if (e->flags & WB_ENTRY_TOMBSTONE)
+		return WB_OK;
+	return wb_data_crc(data, e->mask) == e->crc ? WB_OK : WB_BAD_DATA;
+}
+
+enum wb_verdict wb_verify_chunk(const struct wb_header *h, const struct wb_header_disk *raw,
+				const void *data, u32 *bad)
+{
+	struct wb_entry e;
+	u32 i;
+
+	for (i = 0; i < h->nr_entries; i++) {
+		wb_entry_decode(raw, i, &e);
+		if (verify_entry(&e, (const u8 *)data + ((size_t)i << WB_BLOCK_SHIFT)) != WB_OK) {
+			if (bad)
+				*bad = i;
+			return WB_BAD_DATA;
+		}
+	}
+	return WB_OK;
+}
+
+static int accept_chunk(struct wb_walk *w, const struct wb_walk_chunk *c)
+{
+	w->last = pos_of(&c->h);
+	w->last_end = c->h.block + 1 + c->h.nr_entries;
+	w->last_crc = c->h.crc;
+	w->nr_chunks++;
+	w->nr_blocks += c->h.nr_entries;
+	return w->ops->apply ? w->ops->apply(w->ctx, &c->h, &c->raw) : 0;
+}
+
+/* A buffer for one slot, kept for the whole walk. */
+static int need_buf(struct wb_walk *w)
+{
+	if (!w->buf)
+		w->buf = wb_zalloc(WB_MAX_SEGMENT_SIZE);
+	return w->buf ? 0 : -ENOMEM;
+}
+
+static int verify_waiting(struct wb_walk *w, const struct wb_walk_chunk *c, enum wb_verdict *v)
+{
+	int err = need_buf(w);
+
+	if (err)
+		return err;
+	err = w->ops->read(w->ctx, c->h.id, c->h.block + 1, c->h.nr_entries, w->buf);
+	if (err == -EIO) {
+		*v = WB_READ_ERROR;
+		return 0;
+	}
+	if (err)
+		return err;
+	*v = wb_verify_chunk(&c->h, &c->raw, w->buf, NULL);
+	return 0;
+}
+
+static struct wb_walk_chunk *pop(struct wb_walk *w)
+{
+	struct wb_walk_chunk *c = w->fifo;
+
+	w->fifo = c->next;
+	if (!w->fifo)
+		w->fifo_tail = &w->fifo;
+	return c;
+}
+
+/* Accept what waits and is durable by now. */
+static int settle_durable(struct wb_walk *w)
+{
+	struct wb_walk_chunk *c;
+	enum wb_verdict v = WB_OK;
+	int err = 0;
+
+	while (!err && w->fifo && wb_pos_cmp(pos_of(&w->fifo->h), w->durable) <= 0) {
+		c = pop(w);
+		if (w->verify_all) {
+			err = verify_waiting(w, c, &v);
+			if (!err && v != WB_OK) {
+				/* Known durable, so this is rot. Go on: a check reports all of it. */
+				w->state = WB_LOG_DAMAGED;
+				note(w, c->h.id, c->h.block, v,
+				     "a durable chunk has damaged data");
+			}
+		}
+		if (!err)
+			err = accept_chunk(w, c);
+		wb_free(c);
+	}
+	return err;
+}
+
+/* The end is reached and nothing calls the rest durable: it counts as far as its data is whole. */
+static int settle_rest(struct wb_walk *w)
+{
+	struct wb_walk_chunk *c;
+	enum wb_verdict v = WB_OK;
+	int err = 0;
+
+	while (!err && w->fifo) {
+		c = pop(w);
+		err = verify_waiting(w, c, &v);
+		if (!err && v == WB_OK) {
+			err = accept_chunk(w, c);
+		} else if (!err) {
+			if (w->state != WB_LOG_DAMAGED) {
+				w->bad_id = c->h.id;
+				w->bad_block = c->h.block;
+				w->bad_why = v;
+			}
+			if (v == WB_READ_ERROR) {
+				err = -EIO;
+			} else if (w->state != WB_LOG_DAMAGED) {
+				w->state = WB_LOG_TORN;
+				note(w, c->h.id, c->h.block, v,
+				     "the log is cut here: a chunk was not written completely");
+			}
+		}
+		wb_free(c);
+		if (v != WB_OK)
+			break;
+	}
+	return err;
+}
+
+/* ---------------------------------------------------------------- where the chain breaks */
+
+/* A header behind the break: does it call a chunk durable that the chain does not have? */
+static bool claims_more(const struct wb_header *h, struct wb_pos reached)
+{
+	return wb_pos_cmp(h->durable, reached) > 0;
+}
+
+/*
+ * Search one slot from block @from on, block by block: where the chain is broken, nothing says where
+ * the next header stands.
+ */
+static int scan_slot(struct wb_walk *w, u64 id, u32 from, struct wb_pos reached, bool *proof)
+{
+	u32 nr = w->geom->slot_blocks - from, i;
+	struct wb_header h;
+	bool by_block;
+	int err;
+	u8 *at;
+
+	err = w->ops->read(w->ctx, id, from, nr, w->buf);
+	by_block = err == -EIO;
+	if (err && !by_block)
+		return err;
+	for (i = 0; i < nr && !*proof; i++) {
+		at = (u8 *)w->buf + ((size_t)i << WB_BLOCK_SHIFT);
+		if (by_block) {
+			err = w->ops->read(w->ctx, id, from + i, 1, at);
+			if (err == -EIO) {
+				w->nr_read_errors++;
+				continue;
+			}
+			if (err)
+				return err;
+		}
+		*proof = wb_header_decode(w->geom, at, &h) == WB_OK &&
+			 belongs(w, &h, id, from + i, h.chunk) == WB_OK && claims_more(&h, reached);
+	}
+	return 0;
+}
+
+/* Search one segment along its own chain. */
+static int scan_chain(struct wb_walk *w, u64 id, struct wb_pos reached, bool *proof)
+{
+	u32 block = 0, chunk = 0;
+	struct wb_header h;
+	enum wb_verdict v;
+	int err;
+
+	while (block + 1 < w->geom->slot_blocks) {
+		err = read_header(w, id, block, chunk, w->buf, &h, &v);
+		if (err)
+			return err;
+		if (v == WB_READ_ERROR)
+			w->nr_read_errors++;
+		if (v != WB_OK)
+			return 0;
+		*proof = claims_more(&h, reached);
+		if (*proof)
+			return 0;
+		block += 1 + h.nr_entries;
+		chunk++;
+	}
+	return 0;
+}
+
+/*
+ * Look behind the break for a header of this life that proves it to be damage: in what is left of
+ * the slot of the last accepted chunk, in the slot after it, where the break may be in the first
+ * header, and in the segments that can have been in flight with them.
+ * @reached: the last chunk of the chain; @end: the block after it in its slot, 0 if there is none.
+ */
+static int search_proof(struct wb_walk *w, struct wb_pos reached, u32 end, bool *proof)
+{
+	u64 last_id = w->record->migrated + w->geom->nr_slots;
+	u64 id = reached.id;
+	int err = need_buf(w);
+
+	*proof = false;
+	if (!err && end && end < w->geom->slot_blocks && id >= w->record->life_start)
+		err = scan_slot(w, id, end, reached, proof);
+	if (!err && !*proof && ++id <= last_id)
+		err = scan_slot(w, id, 0, reached, proof);
+	while (!err && !*proof && ++id <= last_id && id <= reached.id + 1 + WB_MAX_VOLATILE_SEGMENTS)
+		err = scan_chain(w, id, reached, proof);
+	return err;
+}
+
+/* ---------------------------------------------------------------- the walk */
+
+/* The place where the next header is looked for. */
+struct place {
+	u64 id;
+	u32 block;
+	u32 chunk;
+};
+
+/*
+ * One step: judge the header at @p. Accepted, it joins the fifo and @p moves behind it; otherwise
+ * *@v says why not.
+ */
+static int step(struct wb_walk *w, struct place *p, enum wb_verdict *v)
+{
+	struct wb_walk_chunk *c;
+	int err;
+
+	*v = WB_NOT_OURS;
+	if (p->block + 1 >= w->geom->slot_blocks)
+		return 0;	/* no room for a chunk: the segment is full */
+	c = wb_zalloc(sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	err = read_header(w, p->id, p->block, p->chunk, c->bytes, &c->h, v);
+	if (!err && *v == WB_OK && w->link_known && c->h.link != w->link)
+		*v = WB_BAD_LINK;
+	if (err || *v != WB_OK) {
+		wb_free(c);
+		return err;
+	}
+
+	w->link = c->h.crc;
+	w->link_known = true;
+	p->block += 1 + c->h.nr_entries;
+	p->chunk++;
+	*w->fifo_tail = c;
+	w->fifo_tail = &c->next;
+	w->durable = wb_pos_max(w->durable, c->h.durable);
+	return settle_durable(w);
+}
+
+/* The chain broke at @p, after chunk @reached. Is this the end, a torn tail, or damage? */
+static int judge_end(struct wb_walk *w, const struct place *p, struct wb_pos reached, u32 end)
+{
+	const struct wb_record *r = w->record;
+	bool proof = false;
+	int err;
+
+	if (wb_pos_cmp(w->durable, reached) > 0 || p->id < r->life_start) {
+		w->state = WB_LOG_DAMAGED;
+		note(w, p->id, p->block, w->bad_why,
+		     "a chunk that was durable is missing: the log is damaged here");
+		return 0;
+	}
+	if (w->bad_why == WB_READ_ERROR)
+		return -EIO;
+	err = search_proof(w, reached, end, &proof);
+	if (err)
+		return err;
+	if (proof) {
+		w->state = WB_LOG_DAMAGED;
+		note(w, p->id, p->block, w->bad_why,
+		     "a later chunk says that the one here was durable: the log is damaged here");
+		return 0;
+	}
+	if (w->nr_read_errors)
+		return -EIO;
+	if (w->bad_why == WB_BAD_CRC && w->state == WB_LOG_ENDS) {
+		w->state = WB_LOG_TORN;
+		note(w, p->id, p->block, w->bad_why,
+		     "the log is cut here: a header was not written completely");
+	}
+	return 0;
+}
+
+static int walk(struct wb_walk *w)
+{
+	const struct wb_record *r = w->record;
+	struct wb_pos reached = { .id = r->migrated, .chunk = ~0u };	/* all of that segment */
+	struct place p = { .id = r->migrated + 1 };
+	u64 last_id = r->migrated + w->geom->nr_slots;
+	enum wb_verdict v, in_segment;
+	u32 end = 0;
+	int err;
+
+	w->last = reached;
+	w->durable = wb_pos_max(reached, r->durable);
+	if (p.id == r->life_start) {
+		w->link = r->life_link;
+		w->link_known = true;
+	}
+
+	for (;;) {
+		err = step(w, &p, &v);
+		if (err)
+			return err;
+		in_segment = v;
+		if (v != WB_OK && p.chunk) {
+			/* The segment ends here if the next one continues the chain. */
+			w->bad_block = p.block;
+			if (p.id + 1 == r->life_start) {
+				if (w->link != r->life_link)
+					break;	/* the earlier life had more than is left of it */
+				in_segment = WB_OK;	/* it ended here, that is certain */
+			}
+			p = (struct place){ .id = p.id + 1 };
+			v = WB_NOT_OURS;
+			if (p.id <= last_id)
+				err = step(w, &p, &v);
+			if (err)
+				return err;
+		}
+		if (v == WB_OK) {
+			reached = (struct wb_pos){ p.id, p.chunk - 1 };
+			end = p.block;
+			continue;
+		}
+
+		/* Neither place continues the chain: which of the two explains why? */
+		if (p.id == reached.id + 1 && end &&
+		    (in_segment == WB_BAD_CRC || in_segment == WB_READ_ERROR)) {
+			p = (struct place){ .id = reached.id, .block = w->bad_block };
+			v = in_segment;
+		}
+		break;
+	}
+
+	w->bad_id = p.id;
+	w->bad_block = p.block;
+	w->bad_why = v;
+	err = judge_end(w, &p, reached, end);
+	if (!err)
+		err = settle_durable(w);
+	if (!err)
+		err = settle_rest(w);
+	return err;
+}
+
+int wb_walk(struct wb_walk *w)
+{
+	int err;
+
+	w->state = WB_LOG_ENDS;
+	w->last_end = 0;
+	w->last_crc = w->record->life_link;
+	w->nr_chunks = 0;
+	w->nr_blocks = 0;
+	w->link_known = false;
+	w->nr_read_errors = 0;
+	w->fifo = NULL;
+	w->fifo_tail = &w->fifo;
+	w->buf = NULL;
+
+	err = walk(w);
+	while (w->fifo)
+		wb_free(pop(w));
+	wb_free(w->buf);
+	w->buf = NULL;
+	return err;
+}
+
+void wb_walk_next_life(const struct wb_walk *w, struct wb_record *r)
+{
+	*r = *w->record;
+	r->seq++;
+	r->epoch++;
+	r->life_start = w->last.id + 1;
+	r->life_link = w->last_crc;
+	if (w->nr_chunks)
+		r->durable = w->last;
+	else
+		r->durable = (struct wb_pos){ .id = r->migrated };
+}
+
+bool wb_walk_must_destroy(const struct wb_walk *w, int i, u64 *id, u32 *block)
+{
+	if (i || !w->nr_chunks || w->last_end + 1 >= w->geom->slot_blocks)
+		return false;
+	*id = w->last.id;
+	*block = w->last_end;
+	return true;
+}
