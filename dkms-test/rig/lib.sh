@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# What the rig's host scripts share: where things lie, which kernels there are, how to speak.
+#
+# Sourced, never run. Everything produced lies below $BUILD; nothing outside it is changed, apart from
+# the packages that `setup` installs.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+RIG=$ROOT/dkms-test/rig
+BUILD=${BUILD:-$ROOT/build}
+
+die()  { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+note() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+
+# The release this machine runs, e.g. "bookworm".
+host_release() { ( . /etc/os-release && printf '%s\n' "${VERSION_CODENAME:-unknown}" ); }
+
+# The kernel that everything is tested on: the release's own.
+main_kernel()
+{
+	case $(host_release) in
+	trixie) echo 6.12 ;;
+	*)      echo 6.1 ;;
+	esac
+}
+
+# kernel_suite KERNEL: where KERNEL comes from. Prints "host" (the machine's own apt sources), the name of
+# another suite, or nothing when this machine has no way to build for it.
+kernel_suite()
+{
+	case $(host_release)/$1 in
+	bookworm/6.1|trixie/6.12) echo host ;;
+	bookworm/6.12)            echo bookworm-backports ;;
+	bookworm/7.2)             echo trixie-backports ;;
+	esac
+}
+
+# check_kernel KERNEL: end with a hint unless KERNEL is one of ours.
+check_kernel()
+{
+	case $1 in
+	6.1|6.12|7.2) ;;
+	*) die "no kernel '$1' here: choose 6.1, 6.12 or 7.2" ;;
+	esac
+}
+
+# need_kernel KERNEL: end with a hint unless `setup KERNEL` has been done.
+need_kernel()
+{
+	check_kernel "$1"
+	[ -e "$BUILD/kernels/$1/stamp" ] || die "kernel $1 is not unpacked: run dkms-test/rig/setup $1"
+}
+
+# kernel_version KERNEL: what `uname -r` says in the guest.
+kernel_version() { cat "$BUILD/kernels/$1/version"; }
+
+# The compiler that KERNEL was built with, and so wants for its modules, e.g. "gcc-12".
+kernel_compiler() { grep -o 'gcc-[0-9]*' "$BUILD/kernels/$1/headers/.kernelvariables"; }
+
+# 7.2's kbuild programs need trixie's libc.
+needs_chroot() { [ "$1" = 7.2 ]; }
+CHROOT=$BUILD/chroot/trixie
+
+# in_toolchain KERNEL COMMAND...: run COMMAND where KERNEL's modules can be built. A chroot sees $BUILD at the
+# same path, and /proc (objtool reads it), by bind mounts in a mount namespace of their own that ends with
+# the command.
+in_toolchain()
+{
+	local kernel=$1
+	shift
+	if ! needs_chroot "$kernel"; then
+		"$@"
+		return
+	fi
+	mkdir -p "$CHROOT$BUILD"
+	# shellcheck disable=SC2016 # the inner shell expands it
+	unshare --mount sh -c 'mount --bind "$1" "$2$1" && mount --rbind /proc "$2/proc" && shift && exec chroot "$@"' \
+		sh "$BUILD" "$CHROOT" "$@"
+}
