@@ -104,7 +104,7 @@ static int accept_chunk(struct wb_walk *w, const struct wb_walk_chunk *c)
 static int need_buf(struct wb_walk *w)
 {
 	if (!w->buf)
-		w->buf = wb_zalloc(WB_MAX_SEGMENT_SIZE);
+		w->buf = wb_zalloc((size_t)w->geom->slot_blocks << WB_BLOCK_SHIFT);
 	return w->buf ? 0 : -ENOMEM;
 }
 
@@ -195,10 +195,14 @@ static int settle_rest(struct wb_walk *w)
 
 /* ---------------------------------------------------------------- where the chain breaks */
 
-/* A header behind the break: does it call a chunk durable that the chain does not have? */
-static bool claims_more(const struct wb_header *h, struct wb_pos reached)
+/*
+ * A header behind the break was read: what it calls durable is durable. Return: true if that is more
+ * than the chain has, which settles it.
+ */
+static bool claims_more(struct wb_walk *w, const struct wb_header *h, struct wb_pos reached)
 {
-	return wb_pos_cmp(h->durable, reached) > 0;
+	w->durable = wb_pos_max(w->durable, h->durable);
+	return wb_pos_cmp(w->durable, reached) > 0;
 }
 
 /*
@@ -229,40 +233,17 @@ static int scan_slot(struct wb_walk *w, u64 id, u32 from, struct wb_pos reached,
 				return err;
 		}
 		*proof = wb_header_decode(w->geom, at, &h) == WB_OK &&
-			 belongs(w, &h, id, from + i, h.chunk) == WB_OK && claims_more(&h, reached);
-	}
-	return 0;
-}
-
-/* Search one segment along its own chain. */
-static int scan_chain(struct wb_walk *w, u64 id, struct wb_pos reached, bool *proof)
-{
-	u32 block = 0, chunk = 0;
-	struct wb_header h;
-	enum wb_verdict v;
-	int err;
-
-	while (block + 1 < w->geom->slot_blocks) {
-		err = read_header(w, id, block, chunk, w->buf, &h, &v);
-		if (err)
-			return err;
-		if (v == WB_READ_ERROR)
-			w->nr_read_errors++;
-		if (v != WB_OK)
-			return 0;
-		*proof = claims_more(&h, reached);
-		if (*proof)
-			return 0;
-		block += 1 + h.nr_entries;
-		chunk++;
+			 belongs(w, &h, id, from + i, h.chunk) == WB_OK && claims_more(w, &h, reached);
 	}
 	return 0;
 }
 
 /*
- * Look behind the break for a header of this life that proves it to be damage: in what is left of
- * the slot of the last accepted chunk, in the slot after it, where the break may be in the first
- * header, and in the segments that can have been in flight with them.
+ * Look behind the break for headers of this life and what they call durable. More than the chain has
+ * proves damage. Less tells settle_durable() which chunks of the chain are durable: their data, if
+ * bad, is rot and not a torn tail. Searched are what is left of the slot of the last accepted chunk, the
+ * slot after it, where the break may be in the first header, and the segments that can have been in
+ * flight with them: of these too every block, for their first chunks may be torn and later ones whole.
  * @reached: the last chunk of the chain; @end: the block after it in its slot, 0 if there is none.
  */
 static int search_proof(struct wb_walk *w, struct wb_pos reached, u32 end, bool *proof)
@@ -274,10 +255,8 @@ static int search_proof(struct wb_walk *w, struct wb_pos reached, u32 end, bool 
 	*proof = false;
 	if (!err && end && end < w->geom->slot_blocks && id >= w->record->life_start)
 		err = scan_slot(w, id, end, reached, proof);
-	if (!err && !*proof && ++id <= last_id)
-		err = scan_slot(w, id, 0, reached, proof);
 	while (!err && !*proof && ++id <= last_id && id <= reached.id + 1 + WB_MAX_VOLATILE_SEGMENTS)
-		err = scan_chain(w, id, reached, proof);
+		err = scan_slot(w, id, 0, reached, proof);
 	return err;
 }
 
