@@ -18,8 +18,9 @@ if [ -n "${BASH_VERSION:-}" ]; then
 	# shellcheck disable=SC3041 # set -E: in functions too
 	set -E
 	# shellcheck disable=SC3054
-	trap 'echo "FAIL: ${BASH_SOURCE##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
+	trap '[ "$expecting" ] || echo "FAIL: ${BASH_SOURCE##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
 fi
+expecting=''
 
 CASE=${CASE:-${0##*/}}
 WB_MODULE=${WB_MODULE:-dm_writeboost}
@@ -41,11 +42,17 @@ expect_eq() { [ "$1" = "$2" ] || fail "${3:-value} is '$1', expected '$2'"; }
 # expect_match TEXT REGEX [WHAT]: some line of TEXT matches.
 expect_match() { printf '%s\n' "$1" | grep -qE -e "$2" || fail "${3:-text} is '$1', expected a match of '$2'"; }
 
-# expect_fail COMMAND...: it must fail, by itself and not by a signal. What it printed is left in $output.
+# expect_fail COMMAND...: it must fail, by itself and not by a signal. What it printed is left in $output. (Better
+# than `! COMMAND`, which no shell stops at; and not in an `if`, where functions do not stop at what fails in them.)
 expect_fail()
 {
-	local status=0
-	output=$("$@" 2>&1) || status=$?
+	local status
+	expecting=1
+	set +e
+	output=$(set -e; "$@" 2>&1)
+	status=$?
+	set -e
+	expecting=''
 	[ "$status" -ne 0 ] || fail "this succeeded, and must not: $*"
 	[ "$status" -lt 126 ] || fail "this was killed or not found (status $status): $* ($output)"
 }
@@ -131,23 +138,23 @@ run_fio()
 # argument.
 dm_create()
 {
-	printf '%s\n' "$2" | dmsetup create "$1"
+	printf '%s\n' "$2" | dmsetup create "$1" || fail "device $1 was not created"
 	need_block "/dev/mapper/$1"
 }
 
 # dm_swap NAME TABLE: load a new table and swap to it.
 dm_swap()
 {
-	printf '%s\n' "$2" | dmsetup load "$1"
-	dmsetup suspend "$1"
-	dmsetup resume "$1"
+	printf '%s\n' "$2" | dmsetup load "$1" || fail "device $1 does not take the new table"
+	dmsetup suspend "$1" || fail "device $1 does not suspend"
+	dmsetup resume "$1" || fail "device $1 does not resume"
 }
 
 # dm_remove NAME: at once or not at all, no retries: a device that is still open is a finding.
 dm_remove()
 {
-	dmsetup remove "$1"
-	! dmsetup info "$1" >/dev/null 2>&1 || fail "device $1 is there after its removal"
+	dmsetup remove "$1" || fail "device $1 was not removed"
+	! dm_exists "$1" || fail "device $1 is there after its removal"
 }
 
 dm_exists() { dmsetup info "$1" >/dev/null 2>&1; }
