@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/dm-ioctl.h>
+#include "daemons/daemons.h"
+#include "recovery.h"
+
+#define SLOW_READS 16	/* composed reads that always have memory */
+
+/*
+ * Makes finding, making, taking over and letting go of a cache object one step against each other. Held
+ * across recovery, which does I/O: nothing in the I/O path ever takes it.
+ */
+DEFINE_MUTEX(wb_registry_lock);
+static LIST_HEAD(registry);
+
+u64 wb_stat_sum(const struct wb_cache *c, enum wb_stat s)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += per_cpu_ptr(c->stats, cpu)->n[s];
+	return sum;
+}
+
+void wb_count_live(void *ctx, u32 place, int delta)
+{
+	struct wb_cache *c = ctx;
+
+	atomic_add(delta, &c->slot_live[wb_place_slot(c, place)]);
+}
+
+struct wb_cache *wb_cache_find(const u8 uuid[16])
+{
+	struct wb_cache *c;
+
+	lockdep_assert_held(&wb_registry_lock);
+	list_for_each_entry(c, &registry, registry)
+		if (!memcmp(c->super.uuid, uuid, sizeof(c->super.uuid)))
+			return c;
+	return NULL;
+}
+
+/* ---------------------------------------------------------------- making and freeing */
+
+static int make_parts(struct wb_cache *c)
+{
+	const struct wb_geom *g = &c->super.geom;
+	u32 i;
+
+	c->stats = alloc_percpu(struct wb_stats);
+	c->record_block = kzalloc(WB_BLOCK_SIZE, GFP_KERNEL);
+	c->locks = wb_zalloc(WB_INDEX_LOCKS * sizeof(*c->locks));
+	c->slot_refs = wb_zalloc(g->nr_slots * sizeof(*c->slot_refs));
+	c->slot_live = wb_zalloc(g->nr_slots * sizeof(*c->slot_live));
+	c->wq = alloc_workqueue("wb_flush", WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
+	c->slow_wq = alloc_workqueue("wb_slow", WQ_MEM_RECLAIM | WQ_UNBOUND, SLOW_READS);
+	if (!c->stats || !c->record_block || !c->locks || !c->slot_refs || !c->slot_live || !c->wq ||
+	    !c->slow_wq)
+		return -ENOMEM;
+	for (i = 0; i < WB_INDEX_LOCKS; i++)
+		spin_lock_init(&c->locks[i].lock);
+	return mempool_init_page_pool(&c->page_pool, SLOW_READS, get_order(2 * WB_BLOCK_SIZE)) ?:
+	       wb_index_init(&c->index, g) ?: wb_log_init(&c->log, g) ?: wb_migrate_init(c);
+}
+
+static void free_cache(struct wb_cache *c)
+{
+	wb_migrate_exit(c);
+	if (c->wq)
+		destroy_workqueue(c->wq);
+	if (c->slow_wq)
+		destroy_workqueue(c->slow_wq);
+	wb_log_exit(&c->log);
+	wb_index_exit(&c->index);
+	mempool_exit(&c->page_pool);
+	wb_free(c->slot_live);
+	wb_free(c->slot_refs);
+	wb_free(c->locks);
+	kfree(c->record_block);
+	free_percpu(c->stats);
+	kfree(c);
+}
+
+static void set_devices(struct wb_cache *c, const struct wb_target *t)
+{
+	c->cache = t->cache_dev->bdev;
+	c->backing = t->backing_dev->bdev;
+	c->bounce_reads = bdev_logical_block_size(c->cache) > bdev_logical_block_size(c->backing);
+}
+
+static struct wb_cache *make_cache(struct wb_target *t, int *err)
+{
+	struct wb_cache *c = kzalloc(sizeof(*c), GFP_KERNEL);
+
+	*err = -ENOMEM;
+	if (!c)
+		return NULL;
+	INIT_LIST_HEAD(&c->registry);
+	c->md = dm_table_get_md(t->ti->table);
+	if (dm_copy_name_and_uuid(c->md, c->name, NULL))
+		strscpy(c->name, dm_device_name(c->md), sizeof(c->name));
+	c->super = t->super;
+	c->log.geom = &c->super.geom;
+	set_devices(c, t);
+	wb_knobs_default(c->knob);
+	wb_health_init(c);
+	wb_flush_init(c);
+	wb_recorder_init(c);
+	wb_sync_init(c);
+	wb_modulator_init(c);
+
+	*err = make_parts(c);
+	if (*err == -ENOMEM)
+		wb_err(c, "not enough memory: the index of this cache takes %llu MiB",
+		       (c->super.geom.nr_slots * c->super.geom.slot_blocks * 14) >> 20);
+	if (!*err)
+		*err = wb_recover(c);
+	if (!*err)
+		return c;
+	free_cache(c);
+	return NULL;
+}
+
+struct wb_cache *wb_cache_get(struct wb_target *t, int *err)
+{
+	struct wb_cache *c;
+
+	lockdep_assert_held(&wb_registry_lock);
+	c = wb_cache_find(t->super.uuid);
+	if (c && c->md != dm_table_get_md(t->ti->table)) {
+		DMERR("%pg: this cache is in use by %s; a cache belongs to one device at a time",
+		      t->cache_dev->bdev, c->name);
+		*err = -EBUSY;
+		return NULL;
+	}
+	if (c && (c->cache != t->cache_dev->bdev || c->backing != t->backing_dev->bdev)) {
+		wb_err(c, "a live cache cannot change its devices; drain and remove it, or bring the old devices back");
+		*err = -EBUSY;
+		return NULL;
+	}
+	if (c) {
+		set_devices(c, t);
+		/* A rename took effect without us. */
+		dm_copy_name_and_uuid(c->md, c->name, NULL);
+	} else {
+		c = make_cache(t, err);
+		if (!c)
+			return NULL;
+		list_add(&c->registry, &registry);
+	}
+	c->users++;
+	return c;
+}
+
+void wb_cache_put(struct wb_cache *c)
+{
+	lockdep_assert_held(&wb_registry_lock);
+	if (--c->users)
+		return;
+	wb_cache_stop(c);
+	list_del(&c->registry);
+	free_cache(c);
+}
+
+/* ---------------------------------------------------------------- starting and stopping */
+
+int wb_cache_start(struct wb_cache *c)
+{
+	if (c->running)
+		return 0;
+	WRITE_ONCE(c->requeue, false);
+	c->recorded_at = jiffies;
+	WRITE_ONCE(c->running, true);
+	wb_flush_kick(c);
+	wb_sync_start(c);
+	wb_modulator_start(c);
+	wb_migrate_start(c);
+	return 0;
+}
+
+void wb_cache_stop(struct wb_cache *c)
+{
+	u64 used, dirty;
+
+	if (!c->running)
+		return;
+	wb_migrate_stop(c);
+	cancel_delayed_work_sync(&c->modulator_work);
+	cancel_delayed_work_sync(&c->sync_work);
+	if (READ_ONCE(c->mode) != WB_MODE_DRAINED && wb_flush_all(c, false))
+		wb_err(c, "stopped without making everything durable: the cache device does not take writes; what was acknowledged and not flushed is lost");
+	/* So the next start knows the durable point; a failed cache device keeps what it has. */
+	if (!wb_failed(c))
+		wb_record_sync(c);
+	WRITE_ONCE(c->running, false);
+	cancel_work_sync(&c->record_work);
+	wb_flush_stop(c);
+	cancel_work_sync(&c->event_work);
+	flush_workqueue(c->slow_wq);
+	wb_status_counts(c, &used, &dirty);
+	wb_info(c, "stopped with %llu dirty blocks on the cache device", dirty);
+}

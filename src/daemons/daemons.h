@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What happens over time. The daemons only execute what the order (segment/order.h) allows; none of
+ * them decides what is true of data.
+ *
+ *   flush      seals chunks, writes them, flushes the cache device, prepares slots, resumes held bios
+ *   sync       makes acknowledged data of an idle device durable
+ *   migrate    writes dirty blocks to the backing device
+ *   modulator  says when migration may run
+ *   recorder   writes the record
+ */
+#ifndef WB_DAEMONS_H
+#define WB_DAEMONS_H
+
+#include "../cache.h"
+
+/* flush.c */
+
+/**
+ * wb_flush_push() - do whatever can be done now: seal what is full or awaited, write, flush
+ *
+ * Process context; does not wait for I/O. Called from map() and from the flush daemon alike.
+ */
+void wb_flush_push(struct wb_cache *c);
+
+/* Ask the flush daemon to look again. Any context. */
+void wb_flush_kick(struct wb_cache *c);
+
+/*
+ * Acknowledge a FUA write, all of which is published, when its last chunk @seq is durable. Process
+ * context; push after it.
+ */
+void wb_flush_fua(struct wb_cache *c, struct bio *bio, u64 seq);
+
+/* Hold a write until it can proceed. Process context. */
+void wb_flush_defer(struct wb_cache *c, struct bio *bio);
+
+/*
+ * Make all that is in the log now durable (close: and close its last segment), and wait for it.
+ * Return: 0 or -EIO. Sleeps.
+ */
+int wb_flush_all(struct wb_cache *c, bool close);
+
+void wb_flush_init(struct wb_cache *c);
+void wb_flush_stop(struct wb_cache *c);
+
+/* sync.c */
+void wb_sync_init(struct wb_cache *c);
+void wb_sync_start(struct wb_cache *c);
+
+/* recorder.c */
+void wb_recorder_init(struct wb_cache *c);
+/* Have both copies of the record say what is true now. Any context; returns at once. */
+void wb_record_kick(struct wb_cache *c);
+/* The same, and wait for it. Return: 0 or -EIO. Sleeps. */
+int wb_record_sync(struct wb_cache *c);
+/* Write one copy. Only where the recorder does not run. Sleeps. */
+int wb_record_write(struct wb_cache *c, int copy);
+
+/* migrate.c */
+int wb_migrate_init(struct wb_cache *c);
+void wb_migrate_exit(struct wb_cache *c);
+int wb_migrate_start(struct wb_cache *c);
+void wb_migrate_stop(struct wb_cache *c);
+/* Something changed that migration may depend on. Any context. */
+void wb_migrate_kick(struct wb_cache *c);
+/* Wait until no write to the backing device in flight touches these blocks. Sleeps. */
+void wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr);
+void wb_drain(struct wb_cache *c, bool drain);
+
+/* modulator.c */
+void wb_modulator_init(struct wb_cache *c);
+void wb_modulator_start(struct wb_cache *c);
+/* May migration run now? */
+bool wb_modulator_allows(struct wb_cache *c);
+
+#endif /* WB_DAEMONS_H */

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The flush daemon: from the RAM buffers to the durable point.
+ *
+ * Two things drive it. A chunk that is full is sealed and written at once, several in flight. And
+ * whoever wants durability raises c->need, the seq before which all chunks are to be durable; a
+ * *commit* brings the durable point there:
+ *
+ *   seal the open chunk if it is wanted ─▶ write it with PREFLUSH|FUA          (the usual fsync: one
+ *        │ if earlier writes are in flight                                      request, no waiting)
+ *        ▼
+ *   write it plainly, wait for all of them, one device flush
+ *
+ * One commit is in flight at a time. Those who come meanwhile find company: the next commit seals one
+ * chunk for all of them. barrier_deadline_ms makes the first one wait for company as well.
+ *
+ * Most of this runs in the context of whoever fills a chunk or asks for a flush (wb_flush_push), so a
+ * flush costs no task switch. Completions come in interrupts and cannot submit: where they leave
+ * something to do they kick the daemon's work item, which also prepares slots ahead of the writers and
+ * lets held writes go on. The work item never waits for I/O: each completion looks again.
+ */
+#include <linux/jiffies.h>
+#include "daemons.h"
+
+void wb_flush_kick(struct wb_cache *c)
+{
+	if (READ_ONCE(c->running))
+		queue_work(c->wq, &c->flush_work);
+}
+
+/* ---------------------------------------------------------------- who waits */
+
+/*
+ * Take out those who need not wait any longer: the durable point has passed them, or never will.
+ * Needs log->lock.
+ */
+static void take_finished(struct wb_cache *c, struct bio_list *done)
+{
+	struct wb_order *o = &c->log.order;
+	struct bio_list rest;
+	struct bio *bio;
+
+	bio_list_init(&rest);
+	while ((bio = bio_list_pop(&c->waiters))) {
+		if (wb_bio(bio)->need <= o->first)
+			bio_list_add(done, bio);
+		else if (o->failed)
+			bio->bi_status = BLK_STS_IOERR, bio_list_add(done, bio);
+		else
+			bio_list_add(&rest, bio);
+	}
+	c->waiters = rest;
+}
+
+static void end_all(struct bio_list *done)
+{
+	struct bio *bio;
+
+	while ((bio = bio_list_pop(done)))
+		bio_endio(bio);
+}
+
+/* Something completed. Any context. */
+static void after_completion(struct wb_cache *c, bool moved, struct bio_list *done)
+{
+	end_all(done);
+	if (moved) {
+		wake_up_all(&c->durable_wait);
+		wb_migrate_kick(c);
+	}
+	wb_flush_kick(c);
+}
+
+static void chunk_endio(struct bio *bio)
+{
+	struct wb_chunk *chunk = bio->bi_private;
+	struct wb_log *log = chunk->log;
+	struct wb_cache *c = container_of(log, struct wb_cache, log);
+	bool ok = !bio->bi_status, moved;
+	struct bio_list done;
+	unsigned long flags;
+
+	bio_uninit(bio);
+	bio_list_init(&done);
+	spin_lock_irqsave(&log->lock, flags);
+	chunk->buf->unwritten--;
+	/* From here on the chunk may be used anew. */
+	moved = wb_order_written(&log->order, chunk->seq, ok);
+	if (moved)
+		wb_log_durable_moved(log);
+	if (!ok)
+		wb_fail(c);
+	take_finished(c, &done);
+	spin_unlock_irqrestore(&log->lock, flags);
+	if (!ok)
+		wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
+	after_completion(c, moved, &done);
+}
+
+static void flush_endio(struct bio *bio)
+{
+	struct wb_cache *c = bio->bi_private;
+	struct wb_log *log = &c->log;
+	bool ok = !bio->bi_status, moved;
+	struct bio_list done;
+	unsigned long flags;
+
+	bio_uninit(bio);
+	bio_list_init(&done);
+	spin_lock_irqsave(&log->lock, flags);
+	moved = wb_order_flushed(&log->order, ok);
+	if (moved)
+		wb_log_durable_moved(log);
+	if (!ok)
+		wb_fail(c);
+	take_finished(c, &done);
+	spin_unlock_irqrestore(&log->lock, flags);
+	if (!ok)
+		wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
+	after_completion(c, moved, &done);
+}
+
+/* ---------------------------------------------------------------- writing and flushing */
+
+static void submit_chunk(struct wb_cache *c, struct wb_chunk *chunk, bool fua)
+{
+	struct wb_rambuf *buf = chunk->buf;
+	u64 slot = wb_slot_of(&c->super.geom, chunk->id);
+	struct bio *bio = &chunk->bio;
+	u32 nr = chunk->nr + 1, i;
+	void *p = wb_log_block(buf, chunk->start);
+
+	wb_stat_add(c, WB_STAT_CHUNKS, 1);
+	wb_stat_add(c, WB_STAT_CHUNK_BLOCKS, chunk->nr);
+	bio_init(bio, c->cache, &buf->bvecs[chunk->start], nr,
+		 REQ_OP_WRITE | REQ_SYNC | (fua ? REQ_PREFLUSH | REQ_FUA : 0));
+	bio->bi_iter.bi_sector = wb_slot_offset(&c->super.geom, slot, chunk->start) >> SECTOR_SHIFT;
+	bio->bi_end_io = chunk_endio;
+	bio->bi_private = chunk;
+	/* There is a vector for each block, so none of these can fail. */
+	if (is_vmalloc_addr(p))
+		for (i = 0; i < nr; i++, p += WB_BLOCK_SIZE)
+			__bio_add_page(bio, vmalloc_to_page(p), WB_BLOCK_SIZE, 0);
+	else
+		__bio_add_page(bio, virt_to_page(p), nr << WB_BLOCK_SHIFT, 0);
+	submit_bio(bio);
+}
+
+static void submit_flush(struct wb_cache *c)
+{
+	bio_init(&c->flush_bio, c->cache, NULL, 0, REQ_OP_WRITE | REQ_SYNC | REQ_PREFLUSH);
+	c->flush_bio.bi_end_io = flush_endio;
+	c->flush_bio.bi_private = c;
+	submit_bio(&c->flush_bio);
+}
+
+/* Is it time to commit? Needs log->lock. Arms the deadline if it is too early. */
+static bool commit_now(struct wb_cache *c)
+{
+	unsigned int wait = READ_ONCE(c->knob[WB_KNOB_BARRIER_DEADLINE]);
+	unsigned long deadline;
+
+	if (c->need <= c->log.order.first || c->log.order.flushing)
+		return false;
+	if (!wait || bio_list_empty(&c->waiters) || c->log.order.open >= c->need)
+		return true;
+	deadline = c->first_waiter + msecs_to_jiffies(wait);
+	if (time_after_eq(jiffies, deadline))
+		return true;
+	queue_delayed_work(c->wq, &c->deadline_work, deadline - jiffies);
+	return false;
+}
+
+void wb_flush_push(struct wb_cache *c)
+{
+	struct wb_log *log = &c->log;
+	struct wb_order *o = &log->order;
+	struct wb_chunk *chunk;
+	unsigned long flags;
+	bool commit, fua, flush;
+
+	for (;;) {
+		spin_lock_irqsave(&log->lock, flags);
+		wb_log_seal_full(log);
+		wb_log_open(log);
+		commit = commit_now(c);
+		if (commit && o->open < c->need)
+			wb_log_seal(log, false);
+		chunk = wb_log_next_write(log, commit && log->next_write < c->need, &fua);
+		flush = !chunk && commit && wb_order_may_flush(o) &&
+			wb_order_all_written(o, min(c->need, o->open));
+		if (flush)
+			wb_order_flush(o);
+		spin_unlock_irqrestore(&log->lock, flags);
+
+		if (chunk)
+			submit_chunk(c, chunk, fua);
+		else if (flush)
+			submit_flush(c);
+		else
+			break;
+	}
+}
+
+/* All that was acknowledged before now: including the open chunk, if anything is in it. */
+static u64 everything(struct wb_cache *c)
+{
+	const struct wb_order *o = &c->log.order;
+
+	return o->open + !wb_log_open_is_empty(&c->log);
+}
+
+int wb_map_flush(struct wb_cache *c, struct bio *bio)
+{
+	struct wb_log *log = &c->log;
+	unsigned long flags;
+	bool wait;
+
+	wb_stat_add(c, WB_STAT_FLUSHES, 1);
+	if (READ_ONCE(c->mode) == WB_MODE_DRAINED) {
+		bio_set_dev(bio, c->backing);
+		return DM_MAPIO_REMAPPED;
+	}
+
+	spin_lock_irqsave(&log->lock, flags);
+	wb_bio(bio)->need = everything(c);
+	if (log->order.failed)
+		bio->bi_status = BLK_STS_IOERR;
+	wait = !log->order.failed && wb_bio(bio)->need > log->order.first;
+	if (wait) {
+		if (bio_list_empty(&c->waiters))
+			c->first_waiter = jiffies;
+		bio_list_add(&c->waiters, bio);
+		c->need = max(c->need, wb_bio(bio)->need);
+	}
+	spin_unlock_irqrestore(&log->lock, flags);
+	if (wait)
+		wb_flush_push(c);
+	else
+		bio_endio(bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+void wb_flush_fua(struct wb_cache *c, struct bio *bio, u64 seq)
+{
+	struct wb_log *log = &c->log;
+	struct bio_list done;
+	unsigned long flags;
+
+	bio_list_init(&done);
+	wb_stat_add(c, WB_STAT_FUAS, 1);
+	wb_bio(bio)->need = seq + 1;
+	spin_lock_irqsave(&log->lock, flags);
+	if (bio_list_empty(&c->waiters))
+		c->first_waiter = jiffies;
+	bio_list_add(&c->waiters, bio);
+	c->need = max(c->need, seq + 1);
+	take_finished(c, &done);	/* it may be durable, or lost, by now */
+	spin_unlock_irqrestore(&log->lock, flags);
+	end_all(&done);
+}
+
+int wb_flush_all(struct wb_cache *c, bool close)
+{
+	struct wb_log *log = &c->log;
+	u64 need;
+
+	spin_lock_irq(&log->lock);
+	if (close)
+		wb_log_seal(log, true);
+	need = everything(c);
+	c->need = max(c->need, need);
+	spin_unlock_irq(&log->lock);
+	wb_flush_push(c);
+	wait_event(c->durable_wait, READ_ONCE(log->order.first) >= need || wb_failed(c));
+	return READ_ONCE(log->order.first) >= need ? 0 : -EIO;
+}
+
+/* ---------------------------------------------------------------- slots ahead of the writers */
+
+/* Take what is left of the slot's old segment out of the index. All of it is clean. */
+static void purge_slot(struct wb_cache *c, u32 slot)
+{
+	u32 place = slot << c->index.slot_shift, end = place + c->super.geom.slot_blocks;
+	struct wb_index_entry *e;
+	spinlock_t *lock;
+
+	for (; place < end; place++) {
+		e = &c->index.entries[place];
+		/* Only pruning and discards touch it meanwhile, and they only unlink. */
+		if (!(READ_ONCE(e->flags) & WB_ENTRY_LINKED))
+			continue;
+		lock = wb_bucket_lock(c, wb_index_block(e));
+		spin_lock(lock);
+		if (e->flags & WB_ENTRY_LINKED)
+			wb_index_unlink(&c->index, place, wb_count_live, c);
+		spin_unlock(lock);
+	}
+}
+
+/*
+ * Prepare the next slot. Once its entries are unlinked no reader finds it any more; those that found it
+ * before hold references, taken under the bucket lock, so a count that is zero now stays zero.
+ */
+static bool prepare_one(struct wb_cache *c)
+{
+	struct wb_log *log = &c->log;
+	bool may;
+	u64 id;
+	u32 slot;
+
+	spin_lock_irq(&log->lock);
+	may = wb_order_may_prepare(&log->order);
+	id = log->order.prepared + 1;
+	spin_unlock_irq(&log->lock);
+	if (!may)
+		return false;
+	slot = wb_slot_of(&c->super.geom, id);
+	if (c->purged_id != id) {
+		if (!wb_log_retire(log, id))
+			return false;
+		purge_slot(c, slot);
+		WRITE_ONCE(c->purged_id, id);
+	}
+	smp_mb();	/* wb_put_slot() looks at purged_id after its last put */
+	if (atomic_read(&c->slot_refs[slot]))
+		return false;
+	WRITE_ONCE(c->purged_id, 0);
+
+	spin_lock_irq(&log->lock);
+	wb_log_prepared(log);
+	wb_log_open(log);
+	spin_unlock_irq(&log->lock);
+	return true;
+}
+
+/* ---------------------------------------------------------------- held writes */
+
+void wb_flush_defer(struct wb_cache *c, struct bio *bio)
+{
+	spin_lock(&c->deferred_lock);
+	bio_list_add(&c->deferred, bio);
+	spin_unlock(&c->deferred_lock);
+	wb_flush_kick(c);
+}
+
+static struct bio *deferred_pop(struct wb_cache *c)
+{
+	struct bio *bio;
+
+	spin_lock(&c->deferred_lock);
+	bio = bio_list_pop(&c->deferred);
+	spin_unlock(&c->deferred_lock);
+	return bio;
+}
+
+/*
+ * Let held writes go on, in order, until one cannot. They are given back when device-mapper wants
+ * them (noflush suspend), and errored when nothing can make room any more.
+ */
+static void resume_deferred(struct wb_cache *c)
+{
+	struct bio *bio;
+
+	while ((bio = deferred_pop(c))) {
+		if (READ_ONCE(c->requeue))
+			bio->bi_status = BLK_STS_DM_REQUEUE;
+		else if (wb_failed(c) || READ_ONCE(c->migration_stuck))
+			bio->bi_status = BLK_STS_IOERR;
+		if (bio->bi_status) {
+			bio_endio(bio);
+			continue;
+		}
+		if (!wb_write_continue(c, bio)) {
+			spin_lock(&c->deferred_lock);
+			bio_list_add_head(&c->deferred, bio);
+			spin_unlock(&c->deferred_lock);
+			wb_migrate_kick(c);	/* it may be waiting for room */
+			break;
+		}
+	}
+}
+
+static void run_flush_daemon(struct work_struct *work)
+{
+	struct wb_cache *c = container_of(work, struct wb_cache, flush_work);
+	struct bio_list done;
+	bool lagging;
+
+	while (prepare_one(c))
+		;
+	resume_deferred(c);
+
+	bio_list_init(&done);
+	spin_lock_irq(&c->log.lock);
+	/* Not too far ahead of the durable point, even if nobody asks for durability. */
+	lagging = c->log.order.current_id > c->log.order.durable_segment +
+					    WB_MAX_VOLATILE_SEGMENTS / 4 ||
+		  !bio_list_empty(&c->deferred);
+	if (lagging)
+		c->need = max(c->need, c->log.order.open);
+	if (c->log.order.failed)
+		take_finished(c, &done);
+	spin_unlock_irq(&c->log.lock);
+	end_all(&done);
+	wb_flush_push(c);
+	if (wb_failed(c))
+		wake_up_all(&c->durable_wait);
+}
+
+static void deadline_work(struct work_struct *work)
+{
+	wb_flush_push(container_of(to_delayed_work(work), struct wb_cache, deadline_work));
+}
+
+void wb_flush_init(struct wb_cache *c)
+{
+	INIT_WORK(&c->flush_work, run_flush_daemon);
+	INIT_DELAYED_WORK(&c->deadline_work, deadline_work);
+	spin_lock_init(&c->deferred_lock);
+	bio_list_init(&c->deferred);
+	bio_list_init(&c->waiters);
+	init_waitqueue_head(&c->durable_wait);
+}
+
+void wb_flush_stop(struct wb_cache *c)
+{
+	cancel_delayed_work_sync(&c->deadline_work);
+	cancel_work_sync(&c->flush_work);
+}

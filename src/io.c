@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/bio.h>
+#include "cache.h"
+
+#define IO_VECS 16u
+
+static struct page *page_of(void *p)
+{
+	return is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
+}
+
+/**
+ * wb_io_sync() - read or write a piece of a device, and wait
+ * @bdev: the device
+ * @opf: REQ_OP_READ or REQ_OP_WRITE and flags
+ * @offset: bytes, a multiple of its logical block size, as @len
+ * @buf: kernel memory, from kmalloc, vmalloc or the page allocator, aligned to 512 bytes
+ * @len: bytes
+ *
+ * Context: sleeps. Allocates nothing: the vectors are on the stack. Return: 0 or -EIO.
+ */
+int wb_io_sync(struct block_device *bdev, blk_opf_t opf, u64 offset, void *buf, size_t len)
+{
+	struct bio_vec vecs[IO_VECS];
+	struct bio bio;
+	size_t n;
+	int err = 0;
+
+	while (len && !err) {
+		bio_init(&bio, bdev, vecs, IO_VECS, opf | REQ_SYNC);
+		bio.bi_iter.bi_sector = offset >> SECTOR_SHIFT;
+		while (len) {
+			n = min_t(size_t, len, PAGE_SIZE - offset_in_page(buf));
+			if (bio_add_page(&bio, page_of(buf), n, offset_in_page(buf)) != n)
+				break;
+			offset += n;
+			buf += n;
+			len -= n;
+		}
+		err = submit_bio_wait(&bio);
+		bio_uninit(&bio);
+	}
+	return err ? -EIO : 0;
+}
+
+/* Context: sleeps. Return: 0 or -EIO. */
+int wb_io_flush(struct block_device *bdev)
+{
+	struct bio bio;
+	int err;
+
+	bio_init(&bio, bdev, NULL, 0, REQ_OP_WRITE | REQ_SYNC | REQ_PREFLUSH);
+	err = submit_bio_wait(&bio);
+	bio_uninit(&bio);
+	return err ? -EIO : 0;
+}

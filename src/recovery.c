@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Recovery: executes what segment/recover.c decides.
+ *
+ *   1. read the superblocks and records (the constructor looked too; a device can change meanwhile)
+ *   2. walk the log; every accepted chunk goes into the index
+ *   3. destroy the header behind the last accepted chunk, and flush the cache device: after a mere
+ *      panic the walk may have read what only the device's volatile cache holds
+ *   4. record the new life in both copies
+ *
+ * Until step 4 is through, nothing but step 3's zeros was written, and another recovery comes to the
+ * same result. It never writes to the backing device, and reads only what the record does not call
+ * migrated: of a full segment one block, for those the walk asks for are read ahead, many at a time.
+ */
+#include "daemons/daemons.h"
+#include "segment/recover.h"
+#include "recovery.h"
+
+#define AHEAD 32u	/* first headers read in one go */
+
+struct ahead {
+	struct bio bio;
+	struct bio_vec vec;
+	struct recovery *r;
+	bool bad;
+};
+
+struct recovery {
+	struct wb_cache *c;
+	u64 first;		/* segment of ahead[0] */
+	u32 nr;
+	atomic_t in_flight;
+	struct completion done;
+	struct page *pages[AHEAD];
+	struct ahead ahead[AHEAD];
+};
+
+/* ---------------------------------------------------------------- superblock and record */
+
+int wb_read_super(struct block_device *bdev, struct wb_super *s, enum wb_verdict *v)
+{
+	const void *copies[WB_NR_COPIES];
+	void *block[WB_NR_COPIES];
+	int i;
+
+	block[0] = kmalloc(WB_BLOCK_SIZE, GFP_KERNEL);
+	block[1] = kmalloc(WB_BLOCK_SIZE, GFP_KERNEL);
+	*v = WB_READ_ERROR;
+	if (block[0] && block[1] && bdev_nr_bytes(bdev) >= WB_FIRST_SLOT_OFFSET) {
+		for (i = 0; i < WB_NR_COPIES; i++)
+			copies[i] = wb_io_sync(bdev, REQ_OP_READ, WB_SUPER_OFFSET(i), block[i],
+					       WB_BLOCK_SIZE) ? NULL : block[i];
+		*v = wb_super_pick(copies, s);
+	} else if (block[0] && block[1]) {
+		*v = WB_NOT_OURS;
+	}
+	i = block[0] && block[1] ? 0 : -ENOMEM;
+	kfree(block[0]);
+	kfree(block[1]);
+	return i;
+}
+
+static int read_record(struct wb_cache *c, struct wb_record *r)
+{
+	const void *copies[WB_NR_COPIES];
+	void *block[WB_NR_COPIES];
+	enum wb_verdict v;
+	int i, which;
+
+	block[0] = kmalloc(WB_BLOCK_SIZE, GFP_KERNEL);
+	block[1] = kmalloc(WB_BLOCK_SIZE, GFP_KERNEL);
+	if (!block[0] || !block[1]) {
+		kfree(block[0]);
+		kfree(block[1]);
+		return -ENOMEM;
+	}
+	for (i = 0; i < WB_NR_COPIES; i++)
+		copies[i] = wb_io_sync(c->cache, REQ_OP_READ, WB_RECORD_OFFSET(i), block[i],
+				       WB_BLOCK_SIZE) ? NULL : block[i];
+	v = wb_record_pick(&c->super.geom, copies, r, &which);
+	kfree(block[0]);
+	kfree(block[1]);
+	if (v == WB_OK)
+		return 0;
+	wb_err(c, "needs check: no copy of the record on the cache device is usable (%s). Run writeboost-ctl check, then repair",
+	       wb_verdict_text(v));
+	return -EUCLEAN;
+}
+
+/* ---------------------------------------------------------------- reading for the walk */
+
+static void ahead_endio(struct bio *bio)
+{
+	struct ahead *a = bio->bi_private;
+	struct recovery *r = a->r;
+
+	a->bad = bio->bi_status;
+	if (atomic_dec_and_test(&r->in_flight))
+		complete(&r->done);
+}
+
+static void read_ahead(struct recovery *r, u64 id)
+{
+	const struct wb_geom *g = &r->c->super.geom;
+	struct blk_plug plug;
+	struct ahead *a;
+	u32 i;
+
+	r->first = id;
+	r->nr = min_t(u64, AHEAD, g->nr_slots);
+	atomic_set(&r->in_flight, r->nr);
+	reinit_completion(&r->done);
+	blk_start_plug(&plug);
+	for (i = 0; i < r->nr; i++) {
+		a = &r->ahead[i];
+		a->r = r;
+		bio_init(&a->bio, r->c->cache, &a->vec, 1, REQ_OP_READ);
+		__bio_add_page(&a->bio, r->pages[i], WB_BLOCK_SIZE, 0);
+		a->bio.bi_iter.bi_sector = wb_slot_offset(g, wb_slot_of(g, id + i), 0) >> SECTOR_SHIFT;
+		a->bio.bi_end_io = ahead_endio;
+		a->bio.bi_private = a;
+		submit_bio(&a->bio);
+	}
+	blk_finish_plug(&plug);
+	wait_for_completion(&r->done);
+	for (i = 0; i < r->nr; i++)
+		bio_uninit(&r->ahead[i].bio);
+}
+
+static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *buf)
+{
+	struct recovery *r = ctx;
+	const struct wb_geom *g = &r->c->super.geom;
+
+	if (block || nr > 1)
+		return wb_io_sync(r->c->cache, REQ_OP_READ, wb_slot_offset(g, wb_slot_of(g, id), block),
+				  buf, (size_t)nr << WB_BLOCK_SHIFT);
+	if (id < r->first || id >= r->first + r->nr)
+		read_ahead(r, id);
+	if (r->ahead[id - r->first].bad)
+		return -EIO;
+	memcpy(buf, page_address(r->pages[id - r->first]), WB_BLOCK_SIZE);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- what the walk accepts */
+
+static void drop_copies(struct wb_cache *c, u64 block, u32 nr)
+{
+	u32 place;
+
+	/* Of many blocks few are cached, so rather look at what is there than for each that may be. */
+	if (nr > c->index.nr_places) {
+		for (place = 0; place < c->index.nr_places; place++)
+			if ((c->index.entries[place].flags & WB_ENTRY_LINKED) &&
+			    wb_index_block(&c->index.entries[place]) - block < nr)
+				wb_index_unlink(&c->index, place, wb_count_live, c);
+		return;
+	}
+	for (; nr--; block++)
+		while ((place = wb_index_first(&c->index, block)) != WB_NO_PLACE)
+			wb_index_unlink(&c->index, place, wb_count_live, c);
+}
+
+static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_header_disk *raw)
+{
+	struct recovery *r = ctx;
+	struct wb_cache *c = r->c;
+	u32 slot = wb_slot_of(&c->super.geom, h->id);
+	struct wb_index_view v = {
+		/* This segment is the head, and all that comes from the log is durable. */
+		.head_end = ((u64)slot + 1) << c->index.slot_shift,
+		.durable_rank = ~0ull,
+	};
+	struct wb_entry e;
+	u32 i;
+
+	for (i = 0; i < h->nr_entries; i++) {
+		wb_entry_decode(raw, i, &e);
+		if (e.flags & WB_ENTRY_TOMBSTONE)
+			drop_copies(c, e.block, e.crc);
+		else
+			wb_index_insert(&c->index, e.block, (slot << c->index.slot_shift) +
+					h->block + 1 + i, e.mask, &v, wb_count_live, c);
+	}
+	cond_resched();
+	return 0;
+}
+
+static void walk_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const char *text)
+{
+	struct recovery *r = ctx;
+
+	wb_warn(r->c, "segment %llu, block %u of its slot: %s (%s)", id, block, text,
+		wb_verdict_text(why));
+}
+
+static const struct wb_walk_ops walk_ops = {
+	.read = walk_read,
+	.apply = walk_apply,
+	.note = walk_note,
+};
+
+/* ---------------------------------------------------------------- the steps */
+
+static int destroy_tail(struct wb_cache *c, const struct wb_walk *w)
+{
+	const struct wb_geom *g = &c->super.geom;
+	int i, err = 0;
+	u32 block;
+	u64 id;
+
+	memset(c->record_block, 0, WB_BLOCK_SIZE);
+	for (i = 0; !err && wb_walk_must_destroy(w, i, &id, &block); i++)
+		err = wb_io_sync(c->cache, REQ_OP_WRITE, wb_slot_offset(g, wb_slot_of(g, id), block),
+				 c->record_block, WB_BLOCK_SIZE);
+	return err ?: wb_io_flush(c->cache);
+}
+
+static int begin_life(struct wb_cache *c, const struct wb_walk *w)
+{
+	int copy, err;
+
+	wb_walk_next_life(w, &c->record);
+	for (copy = 0; copy < WB_NR_COPIES; copy++) {
+		err = wb_record_write(c, copy);
+		if (err)
+			return err;
+	}
+	wb_log_begin_life(&c->log, &c->record);
+	return 0;
+}
+
+static int walk_log(struct recovery *r, struct wb_walk *w)
+{
+	struct wb_cache *c = r->c;
+	int err;
+
+	err = wb_walk(w);
+	if (err == -EIO)
+		wb_err(c, "needs check: the cache device cannot be read at segment %llu, block %u of its slot. Nothing was changed. Run writeboost-ctl check",
+		       w->bad_id, w->bad_block);
+	if (!err && w->state == WB_LOG_DAMAGED)
+		wb_err(c, "needs check: the log is damaged at segment %llu, block %u of its slot (%s). Nothing was changed. Run writeboost-ctl check, then repair",
+		       w->bad_id, w->bad_block, wb_verdict_text(w->bad_why));
+	if (err == -EIO || (!err && w->state == WB_LOG_DAMAGED))
+		return -EUCLEAN;
+	return err;
+}
+
+static int recover(struct recovery *r)
+{
+	struct wb_cache *c = r->c;
+	struct wb_record record;
+	struct wb_walk w = {
+		.geom = &c->super.geom,
+		.record = &record,
+		.ops = &walk_ops,
+		.ctx = r,
+	};
+	int err;
+
+	err = read_record(c, &record);
+	if (!err)
+		err = walk_log(r, &w);
+	if (err)
+		return err;
+	err = destroy_tail(c, &w);
+	if (!err)
+		err = begin_life(c, &w);
+	if (err) {
+		wb_err(c, "cannot write to the cache device (%d); nothing is lost, make it writable and try again",
+		       err);
+		return err;
+	}
+	wb_info(c, "recovered %llu chunks with %llu blocks, segments %llu to %llu%s; life %llu begins",
+		w.nr_chunks, w.nr_blocks, record.migrated + 1, w.last.id,
+		w.state == WB_LOG_TORN ? ", torn tail cut off" : "", c->record.epoch);
+	return 0;
+}
+
+int wb_recover(struct wb_cache *c)
+{
+	struct recovery *r = kvzalloc(sizeof(*r), GFP_KERNEL);
+	int err = -ENOMEM;
+	u32 i;
+
+	if (!r)
+		return -ENOMEM;
+	r->c = c;
+	init_completion(&r->done);
+	for (i = 0; i < AHEAD; i++) {
+		r->pages[i] = alloc_page(GFP_KERNEL);
+		if (!r->pages[i])
+			goto out;
+	}
+	err = recover(r);
+out:
+	for (i = 0; i < AHEAD; i++)
+		if (r->pages[i])
+			__free_page(r->pages[i]);
+	kvfree(r);
+	return err;
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "index.h"
+
+static u32 log2_floor(u64 n)
+{
+	u32 bits = 0;
+
+	while (n >>= 1)
+		bits++;
+	return bits;
+}
+
+int wb_index_init(struct wb_index *ix, const struct wb_geom *g)
+{
+	memset(ix, 0, sizeof(*ix));
+	ix->nr_places = g->nr_slots * g->slot_blocks;
+	ix->slot_shift = log2_floor(g->slot_blocks);
+	/* Rounded down: two to four places for each bucket. */
+	ix->group_bits = log2_floor(ix->nr_places / 2) - WB_INDEX_GROUP_SHIFT;
+	if (ix->nr_places / 2 < (1u << WB_INDEX_GROUP_SHIFT))
+		ix->group_bits = 0;
+	ix->entries = wb_zalloc(ix->nr_places * sizeof(*ix->entries));
+	ix->heads = wb_zalloc(sizeof(*ix->heads) << (ix->group_bits + WB_INDEX_GROUP_SHIFT));
+	if (!ix->entries || !ix->heads) {
+		wb_index_exit(ix);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void wb_index_exit(struct wb_index *ix)
+{
+	wb_free(ix->entries);
+	wb_free(ix->heads);
+	ix->entries = NULL;
+	ix->heads = NULL;
+}
+
+void wb_index_clear(struct wb_index *ix)
+{
+	memset(ix->entries, 0, ix->nr_places * sizeof(*ix->entries));
+	memset(ix->heads, 0, sizeof(*ix->heads) << (ix->group_bits + WB_INDEX_GROUP_SHIFT));
+}
+
+static u32 *head_of(const struct wb_index *ix, u64 block)
+{
+	return &ix->heads[(wb_index_group(ix, block) << WB_INDEX_GROUP_SHIFT) |
+			  (block & ((1u << WB_INDEX_GROUP_SHIFT) - 1))];
+}
+
+static bool is_copy_of(const struct wb_index_entry *e, u64 block)
+{
+	return e->block_lo == (u32)block && e->block_hi == (u8)(block >> 32);
+}
+
+static u32 find(const struct wb_index *ix, u32 link, u64 block)
+{
+	while (link && !is_copy_of(&ix->entries[link - 1], block))
+		link = ix->entries[link - 1].next;
+	return link ? link - 1 : WB_NO_PLACE;
+}
+
+u32 wb_index_first(const struct wb_index *ix, u64 block)
+{
+	return find(ix, *head_of(ix, block), block);
+}
+
+u32 wb_index_next(const struct wb_index *ix, u32 place)
+{
+	const struct wb_index_entry *e = &ix->entries[place];
+
+	return find(ix, e->next, wb_index_block(e));
+}
+
+static void drop_link(struct wb_index *ix, u32 *link, wb_index_count_fn count, void *ctx)
+{
+	u32 place = *link - 1;
+	struct wb_index_entry *e = &ix->entries[place];
+
+	*link = e->next;
+	if (!(e->flags & WB_ENTRY_SHADOWED))
+		count(ctx, place, -1);
+	e->flags = 0;
+	e->next = 0;
+}
+
+/*
+ * Judge all copies of @block anew, newest to oldest, after something was published: which are covered
+ * by newer ones (they no longer count), and by newer durable ones (they go).
+ */
+static void settle(struct wb_index *ix, u64 block, const struct wb_index_view *v,
+		   wb_index_count_fn count, void *ctx)
+{
+	u32 *link = head_of(ix, block);
+	u8 covered = 0, durable = 0;
+	struct wb_index_entry *e;
+
+	while (*link) {
+		e = &ix->entries[*link - 1];
+		if (!is_copy_of(e, block)) {
+			link = &e->next;
+			continue;
+		}
+		if (!(e->mask & ~durable)) {
+			drop_link(ix, link, count, ctx);
+			continue;
+		}
+		if (!(e->mask & ~covered) && !(e->flags & WB_ENTRY_SHADOWED)) {
+			e->flags |= WB_ENTRY_SHADOWED;
+			count(ctx, *link - 1, -1);
+		}
+		covered |= e->mask;
+		if (wb_index_rank(ix, v, *link - 1) < v->durable_rank)
+			durable |= e->mask;
+		link = &e->next;
+	}
+}
+
+void wb_index_insert(struct wb_index *ix, u64 block, u32 place, u8 mask,
+		     const struct wb_index_view *v, wb_index_count_fn count, void *ctx)
+{
+	struct wb_index_entry *e = &ix->entries[place], *other;
+	u64 rank = wb_index_rank(ix, v, place);
+	u32 *head = head_of(ix, block), *link = head;
+	bool others = false;
+
+	/* Behind the copies of this block that are newer; before all else. */
+	for (u32 *l = head; *l; l = &other->next) {
+		other = &ix->entries[*l - 1];
+		if (!is_copy_of(other, block))
+			continue;
+		others = true;
+		if (wb_index_rank(ix, v, *l - 1) < rank)
+			break;
+		link = &other->next;
+	}
+	e->block_lo = (u32)block;
+	e->block_hi = (u8)(block >> 32);
+	e->mask = mask;
+	e->flags = WB_ENTRY_LINKED;
+	e->next = *link;
+	*link = place + 1;
+	count(ctx, place, 1);
+	if (others)
+		settle(ix, block, v, count, ctx);
+}
+
+void wb_index_grow(struct wb_index *ix, u32 place, u8 mask, const struct wb_index_view *v,
+		   wb_index_count_fn count, void *ctx)
+{
+	struct wb_index_entry *e = &ix->entries[place];
+
+	if (!(mask & ~e->mask))
+		return;
+	e->mask |= mask;
+	settle(ix, wb_index_block(e), v, count, ctx);
+}
+
+void wb_index_unlink(struct wb_index *ix, u32 place, wb_index_count_fn count, void *ctx)
+{
+	u32 *link = head_of(ix, wb_index_block(&ix->entries[place]));
+
+	while (*link != place + 1)
+		link = &ix->entries[*link - 1].next;
+	drop_link(ix, link, count, ctx);
+}
+
+u8 wb_index_live(const struct wb_index *ix, u32 place, const struct wb_index_view *v)
+{
+	const struct wb_index_entry *e = &ix->entries[place];
+	u8 durable = 0;
+	u32 p;
+
+	if (!(e->flags & WB_ENTRY_LINKED))
+		return 0;
+	for (p = wb_index_first(ix, wb_index_block(e)); p != place; p = wb_index_next(ix, p))
+		if (wb_index_rank(ix, v, p) < v->durable_rank)
+			durable |= ix->entries[p].mask;
+	return e->mask & ~durable;
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Writes. Each goes whole into the RAM buffer, and is acknowledged when it is published in the index
+ * (a FUA write when its chunk is durable).
+ *
+ * A small write whose block was written a moment ago, and lies in the chunk still open, overwrites
+ * that copy in place: the log has it once (absorbed). This is done under the bucket lock, so it
+ * excludes the readers and other writers of that copy; and the chunk is pinned, so it cannot be sealed
+ * meanwhile.
+ *
+ * A write that finds no room is held, with what is left of it in bio->bi_iter, and goes on from the
+ * flush daemon. A write that overlaps one not yet acknowledged may land on either side of it, as on
+ * any disk.
+ */
+#include "daemons/daemons.h"
+
+/* The part of block @block that [sector, end) covers. */
+struct part {
+	u64 block;
+	u32 first;	/* sector in the block */
+	u32 nr;		/* sectors */
+};
+
+static u8 part_mask(const struct part *p)
+{
+	return (WB_MASK_ALL >> (WB_BLOCK_SECTORS - p->nr)) << p->first;
+}
+
+static struct part first_part(const struct bvec_iter *it)
+{
+	struct part p = {
+		.block = it->bi_sector >> WB_BLOCK_SECTOR_SHIFT,
+		.first = it->bi_sector & (WB_BLOCK_SECTORS - 1),
+	};
+
+	p.nr = min_t(u32, WB_BLOCK_SECTORS - p.first, it->bi_size >> SECTOR_SHIFT);
+	return p;
+}
+
+/* Blocks that the rest of a bio touches. */
+static u32 nr_blocks(const struct bvec_iter *it)
+{
+	u64 end = it->bi_sector + (it->bi_size >> SECTOR_SHIFT);
+
+	return ((end + WB_BLOCK_SECTORS - 1) >> WB_BLOCK_SECTOR_SHIFT) -
+	       (it->bi_sector >> WB_BLOCK_SECTOR_SHIFT);
+}
+
+/* Copy the next @nr sectors of @bio to @to, and move on. */
+static void copy_from_bio(struct bio *bio, void *to, u32 nr)
+{
+	u32 left = nr << SECTOR_SHIFT, len;
+	struct bio_vec bv;
+
+	while (left) {
+		bv = bio_iter_iovec(bio, bio->bi_iter);
+		len = min(bv.bv_len, left);
+		memcpy_from_page(to, bv.bv_page, bv.bv_offset, len);
+		bio_advance_iter_single(bio, &bio->bi_iter, len);
+		to += len;
+		left -= len;
+	}
+}
+
+static void count_hit(struct wb_cache *c, u32 newest, u8 mask)
+{
+	enum wb_stat s = WB_STAT_WRITE_MISS;
+	u64 id;
+
+	if (newest != WB_NO_PLACE) {
+		id = wb_place_id(c, newest);
+		if (~mask & c->index.entries[newest].mask)
+			s = WB_STAT_WRITE_PARTIAL;
+		else if (READ_ONCE(c->log.bufs[id % WB_NR_RAMBUFS].id) == id)
+			s = WB_STAT_WRITE_RAM;
+		else
+			s = WB_STAT_WRITE_CACHE;
+	}
+	wb_stat_add(c, s, 1);
+}
+
+/*
+ * Overwrite the newest copy of the block in place, if it is in the open chunk. Return: true if done,
+ * and then @spot has been done with, too.
+ */
+static bool absorb(struct wb_cache *c, struct bio *bio, const struct part *p, u64 *seq)
+{
+	struct wb_index_entry *e;
+	struct wb_index_view v;
+	struct wb_entry disk;
+	struct wb_spot spot;
+	spinlock_t *lock = wb_bucket_lock(c, p->block);
+	u32 place, block;
+	u8 mask;
+	void *to;
+
+	spin_lock(lock);
+	place = wb_index_first(&c->index, p->block);
+	if (place == WB_NO_PLACE ||
+	    !wb_log_pin(&c->log, wb_place_id(c, place), wb_place_block(c, place), &spot)) {
+		spin_unlock(lock);
+		return false;
+	}
+	e = &c->index.entries[place];
+	mask = e->mask | part_mask(p);
+	block = wb_place_block(c, place);
+	to = wb_log_block(spot.chunk->buf, block);
+	count_hit(c, place, part_mask(p));
+	copy_from_bio(bio, to + (p->first << SECTOR_SHIFT), p->nr);
+	disk = (struct wb_entry){
+		.block = p->block, .mask = mask, .crc = wb_data_crc(to, mask),
+	};
+	wb_entry_encode(wb_log_header(spot.chunk), block - spot.chunk->start - 1, &disk);
+	wb_view(c, &v);
+	wb_index_grow(&c->index, place, mask, &v, wb_count_live, c);
+	spin_unlock(lock);
+
+	wb_stat_add(c, WB_STAT_ABSORBED, 1);
+	*seq = spot.chunk->seq;
+	if (wb_log_done(&c->log, &spot))
+		wb_flush_push(c);
+	return true;
+}
+
+/* Copy one part of the bio to a reserved block, checksum it there, and publish it. */
+static void put_block(struct wb_cache *c, struct bio *bio, const struct part *p,
+		      const struct wb_spot *spot, u32 block)
+{
+	u32 place = (wb_slot_of(&c->super.geom, spot->chunk->id) << c->index.slot_shift) + block;
+	void *to = wb_log_block(spot->chunk->buf, block);
+	spinlock_t *lock = wb_bucket_lock(c, p->block);
+	struct wb_entry disk = { .block = p->block, .mask = part_mask(p) };
+	struct wb_index_view v;
+
+	copy_from_bio(bio, to + (p->first << SECTOR_SHIFT), p->nr);
+	disk.crc = wb_data_crc(to, disk.mask);
+	wb_entry_encode(wb_log_header(spot->chunk), block - spot->chunk->start - 1, &disk);
+
+	spin_lock(lock);
+	wb_view(c, &v);
+	count_hit(c, wb_index_first(&c->index, p->block), disk.mask);
+	wb_index_insert(&c->index, p->block, place, disk.mask, &v, wb_count_live, c);
+	spin_unlock(lock);
+}
+
+/* Return: true when all of the bio is in the log, the last part in chunk *@seq. */
+static bool append(struct wb_cache *c, struct bio *bio, u64 *seq)
+{
+	struct wb_spot spot;
+	struct part p;
+	u32 i;
+
+	if (nr_blocks(&bio->bi_iter) == 1) {
+		p = first_part(&bio->bi_iter);
+		if (absorb(c, bio, &p, seq))
+			return true;
+	}
+	while (bio->bi_iter.bi_size) {
+		if (!wb_log_reserve(&c->log, nr_blocks(&bio->bi_iter), &spot)) {
+			wb_flush_push(c);
+			if (!wb_log_reserve(&c->log, nr_blocks(&bio->bi_iter), &spot))
+				return false;
+		}
+		for (i = 0; i < spot.nr; i++) {
+			p = first_part(&bio->bi_iter);
+			put_block(c, bio, &p, &spot, spot.block + i);
+		}
+		*seq = spot.chunk->seq;
+		if (wb_log_done(&c->log, &spot) || spot.last)
+			wb_flush_push(c);
+	}
+	return true;
+}
+
+static void through(struct wb_cache *c, struct bio *bio)
+{
+	wb_bio(bio)->kind = WB_BIO_THROUGH;
+	wb_stat_add(c, WB_STAT_WRITE_MISS, nr_blocks(&bio->bi_iter));
+	bio_set_dev(bio, c->backing);
+}
+
+/*
+ * May this write go past the log? The count is raised before the mode is looked at, and whoever leaves
+ * mode drained sets the mode before looking at the count, so one of the two sees the other.
+ */
+static bool enter_through(struct wb_cache *c)
+{
+	if (likely(READ_ONCE(c->mode) != WB_MODE_DRAINED))
+		return false;
+	atomic_inc(&c->through);
+	smp_mb__after_atomic();
+	if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
+		return true;
+	if (atomic_dec_and_test(&c->through))
+		wb_migrate_kick(c);
+	return false;
+}
+
+static void finish(struct wb_cache *c, struct bio *bio, u64 seq)
+{
+	if (bio->bi_opf & REQ_FUA) {
+		wb_flush_fua(c, bio, seq);
+		wb_flush_push(c);
+	} else {
+		bio_endio(bio);
+	}
+}
+
+bool wb_write_continue(struct wb_cache *c, struct bio *bio)
+{
+	u64 seq = 0;
+
+	if (enter_through(c)) {
+		through(c, bio);
+		submit_bio_noacct(bio);
+		return true;
+	}
+	if (!append(c, bio, &seq))
+		return false;
+	finish(c, bio, seq);
+	return true;
+}
+
+int wb_map_write(struct wb_cache *c, struct bio *bio)
+{
+	u64 seq = 0;
+
+	if (enter_through(c)) {
+		through(c, bio);
+		return DM_MAPIO_REMAPPED;
+	}
+	if (wb_failed(c))
+		return DM_MAPIO_KILL;
+	/* Who waits already goes first. */
+	if (!bio_list_empty(&c->deferred) || !append(c, bio, &seq))
+		wb_flush_defer(c, bio);
+	else
+		finish(c, bio, seq);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/* An entry of its own, with no data: blocks from @block on were discarded. False: no room now. */
+bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr)
+{
+	struct wb_entry disk = { .block = block, .crc = nr, .flags = WB_ENTRY_TOMBSTONE };
+	struct wb_spot spot;
+
+	if (!wb_log_reserve(&c->log, 1, &spot)) {
+		wb_flush_push(c);
+		if (!wb_log_reserve(&c->log, 1, &spot))
+			return false;
+	}
+	wb_entry_encode(wb_log_header(spot.chunk), spot.block - spot.chunk->start - 1, &disk);
+	if (wb_log_done(&c->log, &spot) || spot.last)
+		wb_flush_push(c);
+	return true;
+}
