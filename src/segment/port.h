@@ -43,6 +43,7 @@ static inline u32 wb_crc32c_raw(u32 crc, const void *data, size_t len)
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
+#include <linux/types.h>	/* __le16 and so on; libc's own headers bring them in as well */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,9 +55,6 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int64_t s64;
-typedef uint16_t __le16;
-typedef uint32_t __le32;
-typedef uint64_t __le64;
 
 #define cpu_to_le16(x) htole16(x)
 #define cpu_to_le32(x) htole32(x)
@@ -104,7 +102,7 @@ static inline u64 div64_u64_rem(u64 n, u64 d, u64 *rem)
 	return n / d;
 }
 
-/* CRC32C without the customary inversions, as the kernel's crc32c(). In user/crc32c.c. */
+/* CRC32C without the customary inversions, as the kernel's crc32c(). In tools/crc32c.c. */
 u32 wb_crc32c_raw(u32 crc, const void *data, size_t len);
 
 #endif /* __KERNEL__ */
