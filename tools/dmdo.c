@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The half of dm.h that changes something: load the module, create, remove, send messages. */
+#include <libdevmapper.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "dm.h"
+#include "kmsg.h"
+#include "sysfs.h"
+
+/* ---------------------------------------------------------------- the module */
+
+static bool has_target(void)
+{
+	struct dm_task *t = dm_task_create(DM_DEVICE_LIST_VERSIONS);
+	struct dm_versions *v;
+	bool found = false;
+	uint32_t next;
+
+	if (!t)
+		return false;
+	if (dm_task_run(t) && (v = dm_task_get_versions(t))) {
+		do {
+			found = !strcmp(v->name, DM_TARGET);
+			next = v->next;
+			v = (struct dm_versions *)((char *)v + next);
+		} while (next && !found);
+	}
+	dm_task_destroy(t);
+	return found;
+}
+
+static bool run_modprobe(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		execlp("modprobe", "modprobe", "dm_writeboost", (char *)NULL);
+		_exit(127);
+	}
+	if (pid < 0)
+		return false;
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR)
+			return false;
+	}
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+int dm_need_target(void)
+{
+	if (has_target())
+		return RC_OK;
+	if (run_modprobe() && has_target())
+		return RC_OK;
+	err("the kernel has no target '" DM_TARGET "', and the module dm_writeboost cannot be loaded: "
+	    "is the package writeboost-dkms installed, and built for this kernel (dkms status)?");
+	return RC_DEVICE;
+}
+
+/* ---------------------------------------------------------------- create */
+
+/*
+ * Run a task that makes or removes a node, in step with udev where it runs. Return: 0 or an errno.
+ */
+static int run_and_settle(struct dm_task *t)
+{
+	bool udev = dm_udev_get_sync_support();
+	uint32_t cookie = 0;
+	int e = 0;
+
+	if (udev && !dm_task_set_cookie(t, &cookie, 0))
+		return EIO;
+	if (!dm_task_run(t))
+		e = dm_task_get_errno(t) ?: EIO;
+	/* The cookie has to be given back after a failure, too. */
+	if (udev)
+		dm_udev_wait(cookie);
+	else
+		dm_task_update_nodes();
+	return e;
+}
+
+static int create_failed(int e, int kmsg, const char *name)
+{
+	char reason[1024];
+
+	kmsg_reason(kmsg, reason, sizeof(reason));
+	err("cannot create %s: %s%s%s", name, strerror(e), *reason ? "; the kernel says: " : "", reason);
+	if (!*reason)
+		err("the kernel log (dmesg) may tell why");
+	/* The target refuses damage with its health word; see the interface's status line. */
+	if (strstr(reason, "needs check") || strstr(reason, "needs_check")) {
+		err("see what is damaged with: " TOOL_NAME " check");
+		return RC_DAMAGE;
+	}
+	return code_of_errno(e);
+}
+
+int dm_create_device(const char *name, const char *uuid, u64 sectors, const char *table)
+{
+	struct dm_task *t = dm_task_create(DM_DEVICE_CREATE);
+	int kmsg, e, rc = RC_OK;
+
+	if (!t)
+		return out_of_memory();
+	if (!dm_task_set_name(t, name)) {
+		dm_task_destroy(t);
+		err("'%s' is not a name a device can have", name);
+		return RC_USAGE;
+	}
+	if (!dm_task_set_uuid(t, uuid) || !dm_task_add_target(t, 0, sectors, DM_TARGET, table) ||
+	    !dm_task_set_add_node(t, DM_ADD_NODE_ON_RESUME)) {
+		dm_task_destroy(t);
+		return out_of_memory();
+	}
+	kmsg = kmsg_open();
+	/* Creates, loads and resumes; on failure libdevmapper removes what it had made. */
+	e = run_and_settle(t);
+	if (e)
+		rc = create_failed(e, kmsg, name);
+	else if (kmsg >= 0)
+		close(kmsg);
+	dm_task_destroy(t);
+	return rc;
+}
+
+/* ---------------------------------------------------------------- remove, message */
+
+int dm_remove_device(const char *name)
+{
+	struct dm_task *t = dm_task_create(DM_DEVICE_REMOVE);
+	int kmsg, e;
+	char reason[1024];
+
+	if (!t)
+		return out_of_memory();
+	if (!dm_task_set_name(t, name)) {
+		dm_task_destroy(t);
+		err("'%s' is not a name a device can have", name);
+		return RC_USAGE;
+	}
+	/* udev and others open devices for a moment to look at them. */
+	dm_task_retry_remove(t);
+	kmsg = kmsg_open();
+	e = run_and_settle(t);
+	dm_task_destroy(t);
+	kmsg_reason(kmsg, reason, sizeof(reason));
+	if (!e)
+		return RC_OK;
+	if (e == EBUSY) {
+		err("%s is in use: close or unmount what has it open, then try again", name);
+		return RC_BUSY;
+	}
+	return fail_errno(e, "cannot remove %s%s%s", name, *reason ? "; the kernel says: " : "", reason);
+}
+
+int dm_send(const char *name, const char *message, int usage_code)
+{
+	struct dm_task *t = dm_task_create(DM_DEVICE_TARGET_MSG);
+	char reason[1024];
+	int kmsg, e = 0;
+
+	if (!t)
+		return out_of_memory();
+	kmsg = kmsg_open();
+	if (!dm_task_set_name(t, name) || !dm_task_set_sector(t, 0) || !dm_task_set_message(t, message))
+		e = ENOMEM;
+	else if (!dm_task_run(t))
+		e = dm_task_get_errno(t) ?: EIO;
+	dm_task_destroy(t);
+	kmsg_reason(kmsg, reason, sizeof(reason));
+	if (!e)
+		return RC_OK;
+	err("%s refused '%s': %s%s%s", name, message, strerror(e),
+	    *reason ? "; the kernel says: " : "", reason);
+	return e == EINVAL && usage_code ? usage_code : code_of_errno(e);
+}
