@@ -122,9 +122,12 @@ struct wb_migrator;
  * @waiters: flushes and FUA writes that wait for the durable point; under log.lock
  * @first_waiter: when the oldest of them came, in jiffies
  * @flush_bio: for the one device flush in flight
+ * @log_ios: writes and flushes of the log in flight; under log.lock
+ * @durable_seen: order.durable_segment when the migrate daemon was woken for it; under log.lock
  * @deferred: writes that could not proceed; under @deferred_lock
  * @health, @mode: see above
  * @requeue: a noflush suspend is under way: deferred bios go back to device-mapper
+ * @flush_backing: FLUSH goes to the backing device: in mode drained, and until undrain has flushed it
  * @through: writes in flight in mode drained
  * @draining: `drain` was asked for and is not finished
  * @urgent: migrate whatever the modulator says (drain, stop)
@@ -157,6 +160,8 @@ struct wb_cache {
 	struct bio_list waiters;
 	unsigned long first_waiter;
 	struct bio flush_bio;
+	unsigned int log_ios;
+	u64 durable_seen;
 	spinlock_t deferred_lock;
 	struct bio_list deferred;
 	wait_queue_head_t durable_wait;
@@ -190,6 +195,7 @@ struct wb_cache {
 	enum wb_mode mode;
 	bool requeue;
 	bool draining;
+	bool flush_backing;
 	atomic_t through;
 	struct work_struct event_work;
 	unsigned long said_failed, said_degraded;

@@ -57,7 +57,7 @@ static void discard_work(struct work_struct *work)
 		if (drop_range(c, block, end))
 			while (READ_ONCE(c->mode) != WB_MODE_DRAINED &&
 			       !wb_log_tombstone(c, block, end - block)) {
-				if (wb_failed(c) || READ_ONCE(c->migration_stuck)) {
+				if (wb_log_hopeless(c)) {
 					bio_io_error(bio);
 					return;
 				}

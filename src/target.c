@@ -150,6 +150,17 @@ static void wb_dtr(struct dm_target *ti)
 	kfree(t);
 }
 
+static int open_device(struct wb_target *t, const char *path, const char *what, struct dm_dev **dev)
+{
+	int err = dm_get_device(t->ti, path, dm_table_get_mode(t->ti->table), dev);
+
+	if (!err)
+		return 0;
+	t->ti->error = (char *)what;
+	DMERR("%s: %s (%d): is the path right, and the device not mounted or in use?", path, what, err);
+	return err;
+}
+
 static int wb_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 {
 	struct dm_arg_set as = { .argc = argc, .argv = argv };
@@ -176,16 +187,10 @@ static int wb_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	t->ti = ti;
 	ti->private = t;
 
-	err = dm_get_device(ti, dm_shift_arg(&as), dm_table_get_mode(ti->table), &t->backing_dev);
-	if (err) {
-		ti->error = "cannot open the backing device";
+	err = open_device(t, dm_shift_arg(&as), "cannot open the backing device", &t->backing_dev) ?:
+	      open_device(t, dm_shift_arg(&as), "cannot open the cache device", &t->cache_dev);
+	if (err)
 		goto bad;
-	}
-	err = dm_get_device(ti, dm_shift_arg(&as), dm_table_get_mode(ti->table), &t->cache_dev);
-	if (err) {
-		ti->error = "cannot open the cache device";
-		goto bad;
-	}
 	err = check_devices(t) ?: parse_options(t, &as) ?: check_super(t) ?: check_owner(t);
 	if (err)
 		goto bad;

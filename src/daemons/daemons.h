@@ -32,6 +32,9 @@ void wb_flush_kick(struct wb_cache *c);
  */
 void wb_flush_fua(struct wb_cache *c, struct bio *bio, u64 seq);
 
+/* Is there no prospect that the log takes another write? */
+bool wb_log_hopeless(struct wb_cache *c);
+
 /* Hold a write until it can proceed. Process context. */
 void wb_flush_defer(struct wb_cache *c, struct bio *bio);
 

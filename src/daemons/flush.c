@@ -37,19 +37,24 @@ void wb_flush_kick(struct wb_cache *c)
 static void take_finished(struct wb_cache *c, struct bio_list *done)
 {
 	struct wb_order *o = &c->log.order;
-	struct bio_list rest;
+	struct bio_list rest, failed;
 	struct bio *bio;
 
 	bio_list_init(&rest);
+	bio_list_init(&failed);
 	while ((bio = bio_list_pop(&c->waiters))) {
 		if (wb_bio(bio)->need <= o->first)
 			bio_list_add(done, bio);
 		else if (o->failed)
-			bio->bi_status = BLK_STS_IOERR, bio_list_add(done, bio);
+			bio_list_add(&failed, bio);
 		else
 			bio_list_add(&rest, bio);
 	}
 	c->waiters = rest;
+	while ((bio = bio_list_pop(&failed))) {
+		bio->bi_status = BLK_STS_IOERR;
+		bio_list_add(done, bio);
+	}
 }
 
 static void end_all(struct bio_list *done)
@@ -60,15 +65,32 @@ static void end_all(struct bio_list *done)
 		bio_endio(bio);
 }
 
-/* Something completed. Any context. */
-static void after_completion(struct wb_cache *c, bool moved, struct bio_list *done)
+/*
+ * A write or flush of the log completed. @moved: the durable point did. Needs log->lock, and all that
+ * touches the cache object is done under it: whoever waits for the last of these (wb_flush_stop) takes
+ * the lock once more before it goes on, and may free everything then.
+ */
+static void completed(struct wb_cache *c, bool ok, bool moved, bool closed, struct bio_list *done)
 {
-	end_all(done);
-	if (moved) {
+	struct wb_order *o = &c->log.order;
+
+	c->log_ios--;
+	if (moved)
+		wb_log_durable_moved(&c->log);
+	if (!ok) {
+		wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
+		wb_fail(c);
+	}
+	take_finished(c, done);
+	if (waitqueue_active(&c->durable_wait))
 		wake_up_all(&c->durable_wait);
+	/* Wake the daemons only if this leaves them something to do. */
+	if (o->durable_segment != c->durable_seen) {
+		c->durable_seen = o->durable_segment;
 		wb_migrate_kick(c);
 	}
-	wb_flush_kick(c);
+	if (!ok || closed || c->need > o->first || !bio_list_empty(&c->deferred))
+		wb_flush_kick(c);
 }
 
 static void chunk_endio(struct bio *bio)
@@ -76,7 +98,7 @@ static void chunk_endio(struct bio *bio)
 	struct wb_chunk *chunk = bio->bi_private;
 	struct wb_log *log = chunk->log;
 	struct wb_cache *c = container_of(log, struct wb_cache, log);
-	bool ok = !bio->bi_status, moved;
+	bool ok = !bio->bi_status, moved, closed;
 	struct bio_list done;
 	unsigned long flags;
 
@@ -84,40 +106,28 @@ static void chunk_endio(struct bio *bio)
 	bio_list_init(&done);
 	spin_lock_irqsave(&log->lock, flags);
 	chunk->buf->unwritten--;
+	closed = chunk->buf->closed;
 	/* From here on the chunk may be used anew. */
 	moved = wb_order_written(&log->order, chunk->seq, ok);
-	if (moved)
-		wb_log_durable_moved(log);
-	if (!ok)
-		wb_fail(c);
-	take_finished(c, &done);
+	completed(c, ok, moved, closed, &done);
 	spin_unlock_irqrestore(&log->lock, flags);
-	if (!ok)
-		wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
-	after_completion(c, moved, &done);
+	end_all(&done);
 }
 
 static void flush_endio(struct bio *bio)
 {
 	struct wb_cache *c = bio->bi_private;
-	struct wb_log *log = &c->log;
 	bool ok = !bio->bi_status, moved;
 	struct bio_list done;
 	unsigned long flags;
 
 	bio_uninit(bio);
 	bio_list_init(&done);
-	spin_lock_irqsave(&log->lock, flags);
-	moved = wb_order_flushed(&log->order, ok);
-	if (moved)
-		wb_log_durable_moved(log);
-	if (!ok)
-		wb_fail(c);
-	take_finished(c, &done);
-	spin_unlock_irqrestore(&log->lock, flags);
-	if (!ok)
-		wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
-	after_completion(c, moved, &done);
+	spin_lock_irqsave(&c->log.lock, flags);
+	moved = wb_order_flushed(&c->log.order, ok);
+	completed(c, ok, moved, false, &done);
+	spin_unlock_irqrestore(&c->log.lock, flags);
+	end_all(&done);
 }
 
 /* ---------------------------------------------------------------- writing and flushing */
@@ -191,6 +201,8 @@ void wb_flush_push(struct wb_cache *c)
 			wb_order_all_written(o, min(c->need, o->open));
 		if (flush)
 			wb_order_flush(o);
+		if (chunk || flush)
+			c->log_ios++;
 		spin_unlock_irqrestore(&log->lock, flags);
 
 		if (chunk)
@@ -217,7 +229,8 @@ int wb_map_flush(struct wb_cache *c, struct bio *bio)
 	bool wait;
 
 	wb_stat_add(c, WB_STAT_FLUSHES, 1);
-	if (READ_ONCE(c->mode) == WB_MODE_DRAINED) {
+	/* The log is empty then; what was acknowledged went to the backing device. */
+	if (READ_ONCE(c->flush_backing)) {
 		bio_set_dev(bio, c->backing);
 		return DM_MAPIO_REMAPPED;
 	}
@@ -354,6 +367,20 @@ static struct bio *deferred_pop(struct wb_cache *c)
 	return bio;
 }
 
+bool wb_log_hopeless(struct wb_cache *c)
+{
+	bool full;
+
+	if (wb_failed(c))
+		return true;
+	if (!READ_ONCE(c->migration_stuck))
+		return false;
+	spin_lock_irq(&c->log.lock);
+	full = wb_order_full(&c->log.order);
+	spin_unlock_irq(&c->log.lock);
+	return full;
+}
+
 /*
  * Let held writes go on, in order, until one cannot. They are given back when device-mapper wants
  * them (noflush suspend), and errored when nothing can make room any more.
@@ -365,7 +392,7 @@ static void resume_deferred(struct wb_cache *c)
 	while ((bio = deferred_pop(c))) {
 		if (READ_ONCE(c->requeue))
 			bio->bi_status = BLK_STS_DM_REQUEUE;
-		else if (wb_failed(c) || READ_ONCE(c->migration_stuck))
+		else if (wb_log_hopeless(c))
 			bio->bi_status = BLK_STS_IOERR;
 		if (bio->bi_status) {
 			bio_endio(bio);
@@ -427,4 +454,8 @@ void wb_flush_stop(struct wb_cache *c)
 {
 	cancel_delayed_work_sync(&c->deadline_work);
 	cancel_work_sync(&c->flush_work);
+	wait_event(c->durable_wait, !READ_ONCE(c->log_ios));
+	/* The last completion has left its critical section, and with it the object, after this. */
+	spin_lock_irq(&c->log.lock);
+	spin_unlock_irq(&c->log.lock);
 }

@@ -44,7 +44,7 @@ struct cand {
 struct window {
 	struct wb_migrator *m;
 	struct page *pages[WINDOW];
-	atomic_t in_flight;
+	u32 in_flight;		/* under m->lock */
 	bool read_error;
 	bool write_error;
 };
@@ -59,8 +59,8 @@ struct wb_migrator {
 	u32 nr;
 	void *slot;		/* image of one slot, for its headers */
 	struct window windows[2];
-	wait_queue_head_t wait;	/* in_flight reached zero, or busy_* changed */
-	spinlock_t lock;	/* busy_* */
+	wait_queue_head_t wait;	/* in_flight reached zero */
+	spinlock_t lock;	/* busy_*, in_flight */
 	u64 busy_first;
 	u64 busy_last;
 	bool busy;
@@ -183,18 +183,26 @@ static int by_block(const void *a, const void *b)
 
 /* ---------------------------------------------------------------- move */
 
+/*
+ * The last completion wakes under the lock, and the waiter takes the lock before it goes on: so it is
+ * through with the migrator before that can be freed.
+ */
 static void wait_window(struct window *w)
 {
-	wait_event(w->m->wait, !atomic_read(&w->in_flight));
+	wait_event(w->m->wait, !READ_ONCE(w->in_flight));
+	spin_lock_irq(&w->m->lock);
+	spin_unlock_irq(&w->m->lock);
 }
 
 static void window_put(struct window *w)
 {
 	struct wb_migrator *m = w->m;
+	unsigned long flags;
 
-	/* The waiter may go on, and the migrator away, only after wake_up() is through with it. */
-	if (atomic_dec_and_test(&w->in_flight))
+	spin_lock_irqsave(&m->lock, flags);
+	if (!--w->in_flight)
 		wake_up_all(&m->wait);
+	spin_unlock_irqrestore(&m->lock, flags);
 }
 
 static void read_endio(struct bio *bio)
@@ -234,7 +242,9 @@ static void send(struct window *w, struct bio **bio)
 {
 	if (!*bio)
 		return;
-	atomic_inc(&w->in_flight);
+	spin_lock_irq(&w->m->lock);
+	w->in_flight++;
+	spin_unlock_irq(&w->m->lock);
 	submit_bio(*bio);
 	*bio = NULL;
 }
@@ -312,12 +322,11 @@ static void verify_window(struct window *w, struct cand *cand, u32 nr)
 
 static void set_busy(struct wb_migrator *m, u64 first, u64 last)
 {
-	spin_lock(&m->lock);
+	spin_lock_irq(&m->lock);
 	m->busy = first <= last;
 	m->busy_first = first;
 	m->busy_last = last;
-	spin_unlock(&m->lock);
-	wake_up_all(&m->wait);
+	spin_unlock_irq(&m->lock);
 }
 
 /* What is still to be written of each, now that discards wait for this window. */
@@ -438,11 +447,11 @@ void wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr)
 	bool clear;
 
 	do {
-		spin_lock(&m->lock);
+		spin_lock_irq(&m->lock);
 		clear = !m->busy || block > m->busy_last || block + nr <= m->busy_first;
-		spin_unlock(&m->lock);
+		spin_unlock_irq(&m->lock);
 		if (!clear)
-			wait_event_timeout(m->wait, false, 1);
+			schedule_timeout_uninterruptible(1);
 	} while (!clear);
 }
 
@@ -529,6 +538,8 @@ static void batch_succeeded(struct wb_migrator *m)
 
 void wb_drain(struct wb_cache *c, bool drain)
 {
+	if (drain && READ_ONCE(c->mode) == WB_MODE_DRAINED)
+		return;
 	if (drain) {
 		WRITE_ONCE(c->migrator->undrain, false);
 		WRITE_ONCE(c->draining, true);
@@ -554,11 +565,13 @@ static void set_gate(struct wb_cache *c, bool shut)
 /* Back to the log. Held writes go on. */
 static void open_log(struct wb_cache *c)
 {
+	WRITE_ONCE(c->flush_backing, false);
 	set_gate(c, false);
 	WRITE_ONCE(c->mode, WB_MODE_WRITEBACK);
 	wb_flush_kick(c);
 }
 
+/* Is the log shut, and everything in it migrated? */
 static bool all_migrated(struct wb_cache *c)
 {
 	struct wb_order *o = &c->log.order;
@@ -566,7 +579,7 @@ static bool all_migrated(struct wb_cache *c)
 
 	spin_lock_irq(&c->log.lock);
 	all = o->migrated == o->durable_segment && o->first == o->open &&
-	      wb_log_open_is_empty(&c->log);
+	      wb_log_is_shut(&c->log);
 	spin_unlock_irq(&c->log.lock);
 	return all;
 }
@@ -602,8 +615,6 @@ static int drain_step(struct wb_migrator *m)
 	struct wb_cache *c = m->c;
 	int err;
 
-	if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
-		return 0;
 	if (READ_ONCE(c->mode) == WB_MODE_WRITEBACK) {
 		err = wb_flush_all(c, true);
 		if (err)
@@ -619,7 +630,8 @@ static int drain_step(struct wb_migrator *m)
 	if (err)
 		return err;
 	forget_copies(c);
-	WRITE_ONCE(c->mode, WB_MODE_DRAINED);
+	WRITE_ONCE(c->flush_backing, true);
+	smp_store_release(&c->mode, WB_MODE_DRAINED);
 	WRITE_ONCE(c->draining, false);
 	wb_info(c, "drained: all data is on the backing device, writes go through to it until undrain");
 	wb_event(c);

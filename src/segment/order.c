@@ -14,12 +14,15 @@ void wb_order_init(struct wb_order *o, const struct wb_geom *g, const struct wb_
 	o->recorded[1] = r->migrated;
 }
 
+bool wb_order_full(const struct wb_order *o)
+{
+	return o->prepared + 1 > wb_order_reusable(o) + o->nr_slots;
+}
+
 bool wb_order_may_prepare(const struct wb_order *o)
 {
-	u64 id = o->prepared + 1;
-
-	return !o->failed && id <= wb_order_reusable(o) + o->nr_slots &&
-	       id <= o->durable_segment + WB_MAX_VOLATILE_SEGMENTS;
+	return !o->failed && !wb_order_full(o) &&
+	       o->prepared + 1 <= o->durable_segment + WB_MAX_VOLATILE_SEGMENTS;
 }
 
 void wb_order_prepared(struct wb_order *o)

@@ -103,6 +103,9 @@ void wb_order_init(struct wb_order *o, const struct wb_geom *g, const struct wb_
  */
 bool wb_order_may_prepare(const struct wb_order *o);
 
+/** wb_order_full() - can no slot be reused before something is migrated and recorded? */
+bool wb_order_full(const struct wb_order *o);
+
 /** wb_order_prepared() - that slot is purged: no index entry and no reader is left in it */
 void wb_order_prepared(struct wb_order *o);
 

@@ -174,6 +174,11 @@ bool wb_log_open_is_empty(const struct wb_log *log)
 	       state_pos(state) == READ_ONCE(chunk_at(log, state_seq(state))->start) + 1;
 }
 
+bool wb_log_is_shut(const struct wb_log *log)
+{
+	return state_pos(atomic64_read(&log->state)) == POS_CLOSED;
+}
+
 /* ---------------------------------------------------------------- sealing */
 
 /* Fill in the chunk that is next, before the state word names it. */
@@ -306,7 +311,8 @@ bool wb_log_retire(struct wb_log *log, u64 id)
 	bool needed;
 
 	spin_lock_irq(&log->lock);
-	needed = buf->id && (!buf->closed || buf->unwritten);
+	/* After a failed write the buffers are the only place where some of the data is. */
+	needed = log->order.failed || (buf->id && (!buf->closed || buf->unwritten));
 	if (!needed)
 		WRITE_ONCE(buf->id, 0);
 	spin_unlock_irq(&log->lock);
