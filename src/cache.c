@@ -6,8 +6,8 @@
 #define SLOW_READS 16	/* composed reads that always have memory */
 
 /*
- * Makes finding, making, taking over and letting go of a cache object one step against each other. Held
- * across recovery, which does I/O: nothing in the I/O path ever takes it.
+ * Makes finding, making, taking over and letting go of a cache object one step against each other.
+ * Held across recovery, which does I/O: nothing in the I/O path ever takes it.
  */
 DEFINE_MUTEX(wb_registry_lock);
 static LIST_HEAD(registry);

@@ -3,8 +3,8 @@
  * The cache object: everything in memory that belongs to one cache, whichever table uses it.
  *
  * A table swap makes the new table resume before the old one is destroyed. So the object lives in a
- * module-wide registry, by UUID: the first preresume makes and recovers it, the next table of the same
- * mapped device takes it over with all its memory, and the last table that lets go frees it.
+ * module-wide registry, by UUID: the first preresume makes and recovers it, the next table of the
+ * same mapped device takes it over with all its memory, and the last table that lets go frees it.
  *
  *   table ─▶ struct wb_target ─▶ struct wb_cache ─▶ log, index, daemons
  *
@@ -127,7 +127,8 @@ struct wb_migrator;
  * @deferred: writes that could not proceed; under @deferred_lock
  * @health, @mode: see above
  * @requeue: a noflush suspend is under way: deferred bios go back to device-mapper
- * @flush_backing: FLUSH goes to the backing device: in mode drained, and until undrain has flushed it
+ * @flush_backing: FLUSH goes to the backing device: in mode drained, and until undrain has flushed
+ * it
  * @through: writes in flight in mode drained
  * @draining: `drain` was asked for and is not finished
  * @urgent: migrate whatever the modulator says (drain, stop)
@@ -254,8 +255,8 @@ static inline u32 wb_place_block(const struct wb_cache *c, u32 place)
 }
 
 /*
- * The segment that @place belongs to. Call it under the bucket lock under which the place was found,
- * as for struct wb_index_view.
+ * The segment that @place belongs to. Call it under the bucket lock under which the place was
+ * found, as for struct wb_index_view.
  */
 static inline u64 wb_place_id(const struct wb_cache *c, u32 place)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The only place that knows of kernel versions. What differs is found out by looking at what the headers
- * define, for stable trees backport interfaces and version numbers then lie.
+ * The only place that knows of kernel versions. What differs is found out by looking at what the
+ * headers define, for stable trees backport interfaces and version numbers then lie.
  */
 #ifndef WB_COMPAT_H
 #define WB_COMPAT_H

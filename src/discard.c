@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Discards. The cached copies of the blocks go out of the index; where there were any, a tombstone goes
- * into the log, so that recovery does not bring them back and migrate them over what the backing device
- * holds by then; and the discard is passed down. It is acknowledged when the backing device has done it.
+ * Discards. The cached copies of the blocks go out of the index; where there were any, a tombstone
+ * goes into the log, so that recovery does not bring them back and migrate them over what the
+ * backing device holds by then; and the discard is passed down. It is acknowledged when the backing
+ * device has done it.
  *
- * Order: copies first, then the wait for migration writes of these blocks that are in flight (else one
- * could land behind the discard), then the backing device. Only whole blocks lose their copies; the ends
- * of a discard that is not aligned are merely passed down, and read as cached, or as the device says.
+ * Order: copies first, then the wait for migration writes of these blocks that are in flight (else
+ * one could land behind the discard), then the backing device. Only whole blocks lose their copies;
+ * the ends of a discard that is not aligned are merely passed down, and read as cached, or as the
+ * device says.
  *
- * That a tombstone is not durable yet does no harm: after a crash the old copies may be back, as they
- * were before a discard that nobody had flushed.
+ * That a tombstone is not durable yet does no harm: after a crash the old copies may be back, as
+ * they were before a discard that nobody had flushed.
  */
 #include "daemons/daemons.h"
 

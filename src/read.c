@@ -104,11 +104,11 @@ static bool copy_from_ram(struct wb_cache *c, struct bio *bio, struct bvec_iter 
 /* ---------------------------------------------------------------- composing */
 
 /*
- * One block, or the part of it that a bio wants, put together from up to eight copies and the backing
- * device. The pieces are found, and those in RAM copied, in one go under the bucket lock. Those on the
- * devices are read after it is dropped, which their slots' references allow. A sector that had no copy
- * then is read from the backing device, where a newer one can only have come by a write that is not
- * older than this read.
+ * One block, or the part of it that a bio wants, put together from up to eight copies and the
+ * backing device. The pieces are found, and those in RAM copied, in one go under the bucket lock.
+ * Those on the devices are read after it is dropped, which their slots' references allow. A sector
+ * that had no copy then is read from the backing device, where a newer one can only have come by a
+ * write that is not older than this read.
  */
 struct piece {
 	u32 place;
@@ -212,8 +212,8 @@ static void compose(struct work_struct *work)
 /* ---------------------------------------------------------------- mapping */
 
 /*
- * From @it on, how many sectors lie the same way: all on the backing device, or one behind the other
- * in the slot of @place. The bio's first part is known to.
+ * From @it on, how many sectors lie the same way: all on the backing device, or one behind the
+ * other in the slot of @place. The bio's first part is known to.
  */
 static u32 extend(struct wb_cache *c, enum where how, u32 place, u64 sector, u32 done, u32 total)
 {

@@ -2,8 +2,9 @@
 /*
  * The device-mapper target: table lines, messages, and what device-mapper asks of a target.
  *
- * The constructor makes all refusals that cost little and changes nothing, for a table may be loaded
- * beside the live one and thrown away. Recovery and the taking over of a live cache are preresume's.
+ * The constructor makes all refusals that cost little and changes nothing, for a table may be
+ * loaded beside the live one and thrown away. Recovery and the taking over of a live cache are
+ * preresume's.
  */
 #include <linux/module.h>
 #include "daemons/daemons.h"

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Writes. Each goes whole into the RAM buffer, and is acknowledged when it is published in the index
- * (a FUA write when its chunk is durable).
+ * Writes. Each goes whole into the RAM buffer, and is acknowledged when it is published in the
+ * index (a FUA write when its chunk is durable).
  *
  * A small write whose block was written a moment ago, and lies in the chunk still open, overwrites
  * that copy in place: the log has it once (absorbed). This is done under the bucket lock, so it
- * excludes the readers and other writers of that copy; and the chunk is pinned, so it cannot be sealed
- * meanwhile.
+ * excludes the readers and other writers of that copy; and the chunk is pinned, so it cannot be
+ * sealed meanwhile.
  *
  * A write that finds no room is held, with what is left of it in bio->bi_iter, and goes on from the
  * flush daemon. A write that overlaps one not yet acknowledged may land on either side of it, as on
@@ -80,8 +80,8 @@ static void count_hit(struct wb_cache *c, u32 newest, u8 mask)
 }
 
 /*
- * Overwrite the newest copy of the block in place, if it is in the open chunk. Return: true if done,
- * and then @spot has been done with, too.
+ * Overwrite the newest copy of the block in place, if it is in the open chunk. Return: true if
+ * done, and then @spot has been done with, too.
  */
 static bool absorb(struct wb_cache *c, struct bio *bio, const struct part *p, u64 *seq)
 {
@@ -180,8 +180,8 @@ static void through(struct wb_cache *c, struct bio *bio)
 }
 
 /*
- * May this write go past the log? The count is raised before the mode is looked at, and whoever leaves
- * mode drained sets the mode before looking at the count, so one of the two sees the other.
+ * May this write go past the log? The count is raised before the mode is looked at, and whoever
+ * leaves mode drained sets the mode before looking at the count, so one of the two sees the other.
  */
 static bool enter_through(struct wb_cache *c)
 {

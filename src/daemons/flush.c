@@ -11,13 +11,13 @@
  *        ▼
  *   write it plainly, wait for all of them, one device flush
  *
- * One commit is in flight at a time. Those who come meanwhile find company: the next commit seals one
- * chunk for all of them. barrier_deadline_ms makes the first one wait for company as well.
+ * One commit is in flight at a time. Those who come meanwhile find company: the next commit seals
+ * one chunk for all of them. barrier_deadline_ms makes the first one wait for company as well.
  *
- * Most of this runs in the context of whoever fills a chunk or asks for a flush (wb_flush_push), so a
- * flush costs no task switch. Completions come in interrupts and cannot submit: where they leave
- * something to do they kick the daemon's work item, which also prepares slots ahead of the writers and
- * lets held writes go on. The work item never waits for I/O: each completion looks again.
+ * Most of this runs in the context of whoever fills a chunk or asks for a flush (wb_flush_push), so
+ * a flush costs no task switch. Completions come in interrupts and cannot submit: where they leave
+ * something to do they kick the daemon's work item, which also prepares slots ahead of the writers
+ * and lets held writes go on. The work item never waits for I/O: each completion looks again.
  */
 #include <linux/jiffies.h>
 #include "daemons.h"
@@ -66,9 +66,9 @@ static void end_all(struct bio_list *done)
 }
 
 /*
- * A write or flush of the log completed. @moved: the durable point did. Needs log->lock, and all that
- * touches the cache object is done under it: whoever waits for the last of these (wb_flush_stop) takes
- * the lock once more before it goes on, and may free everything then.
+ * A write or flush of the log completed. @moved: the durable point did. Needs log->lock, and all
+ * that touches the cache object is done under it: whoever waits for the last of these
+ * (wb_flush_stop) takes the lock once more before it goes on, and may free everything then.
  */
 static void completed(struct wb_cache *c, bool ok, bool moved, bool closed, struct bio_list *done)
 {
@@ -312,8 +312,9 @@ static void purge_slot(struct wb_cache *c, u32 slot)
 }
 
 /*
- * Prepare the next slot. Once its entries are unlinked no reader finds it any more; those that found it
- * before hold references, taken under the bucket lock, so a count that is zero now stays zero.
+ * Prepare the next slot. Once its entries are unlinked no reader finds it any more; those that
+ * found it before hold references, taken under the bucket lock, so a count that is zero now stays
+ * zero.
  */
 static bool prepare_one(struct wb_cache *c)
 {

@@ -2,7 +2,8 @@
 /*
  * The migrate daemon: from the log to the backing device.
  *
- * A batch is the oldest segments that are closed and durable, up to nr_max_batched_migration of them:
+ * A batch is the oldest segments that are closed and durable, up to nr_max_batched_migration of
+ * them:
  *
  *   collect   read the headers; of each entry keep the sectors that no newer durable copy supersedes
  *   sort      by backing block
@@ -10,17 +11,19 @@
  *             neighbours in one request; the next window is read while the last one is written
  *   finish    flush the backing device, advance order.migrated, have it recorded when it matters
  *
- * Segments of a batch count as migrated all together or up to the first one in which something could
- * not be read. A block whose checksum is wrong is never copied: it is reported, marked so that reads of
- * it get an error, and keeps its segment in the log until somebody overwrites the block.
+ * Segments of a batch count as migrated all together or up to the first one in which something
+ * could not be read. A block whose checksum is wrong is never copied: it is reported, marked so
+ * that reads of it get an error, and keeps its segment in the log until somebody overwrites the
+ * block.
  *
  * Against newer writes: a copy that becomes superseded while its batch is on the way is written for
- * nothing and no harm, for the newer copy is in the log and migrates after it, batches being one after
- * the other. Against discards: an entry is looked at again, under its bucket lock, after the window's
- * range was announced (m->busy_*). A discard unlinks first and then waits for the range. So either the
- * look sees the unlinking, or the discard sees the range.
+ * nothing and no harm, for the newer copy is in the log and migrates after it, batches being one
+ * after the other. Against discards: an entry is looked at again, under its bucket lock, after the
+ * window's range was announced (m->busy_*). A discard unlinks first and then waits for the range.
+ * So either the look sees the unlinking, or the discard sees the range.
  *
- * One work item does all of it, so batches never overlap; it also carries `drain` and `undrain` through.
+ * One work item does all of it, so batches never overlap; it also carries `drain` and `undrain`
+ * through.
  */
 #include <linux/sort.h>
 #include "daemons.h"
@@ -133,8 +136,8 @@ static bool leftover(struct wb_migrator *m, u64 id, u32 block)
 }
 
 /*
- * The chunks of one segment, from the headers on the cache device. The first header is read alone: a
- * segment that was filled in one go has no other.
+ * The chunks of one segment, from the headers on the cache device. The first header is read alone:
+ * a segment that was filled in one go has no other.
  */
 static void collect_segment(struct wb_migrator *m, u64 id)
 {
@@ -184,8 +187,8 @@ static int by_block(const void *a, const void *b)
 /* ---------------------------------------------------------------- move */
 
 /*
- * The last completion wakes under the lock, and the waiter takes the lock before it goes on: so it is
- * through with the migrator before that can be freed.
+ * The last completion wakes under the lock, and the waiter takes the lock before it goes on: so it
+ * is through with the migrator before that can be freed.
  */
 static void wait_window(struct window *w)
 {
@@ -606,9 +609,9 @@ static void forget_copies(struct wb_cache *c)
 }
 
 /*
- * Nothing is left that could be migrated at the moment: one step further towards drained. First what is
- * open is closed, with writers going on, so that little is left; then writers are held, the rest is
- * closed and migrated, and the log is recorded as empty. Return: 0 to go on, or an error.
+ * Nothing is left that could be migrated at the moment: one step further towards drained. First
+ * what is open is closed, with writers going on, so that little is left; then writers are held, the
+ * rest is closed and migrated, and the log is recorded as empty. Return: 0 to go on, or an error.
  */
 static int drain_step(struct wb_migrator *m)
 {

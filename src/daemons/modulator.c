@@ -2,12 +2,12 @@
 /*
  * The load modulator: lets migration run when the backing device has time for it.
  *
- * Once a period it looks at how busy the device was (the block layer's io_ticks of the whole disk) and
- * how many requests it served, and takes away the share that was our own: what is left is the load that
- * others put on it. Migration runs while that is below migrate_threshold percent.
+ * Once a period it looks at how busy the device was (the block layer's io_ticks of the whole disk)
+ * and how many requests it served, and takes away the share that was our own: what is left is the
+ * load that others put on it. Migration runs while that is below migrate_threshold percent.
  *
- * As the log fills up the threshold rises, from its own value at LOW_FREE percent of free slots to 100
- * at NO_FREE, where migration runs whatever the load: so writers meet a slope and not a cliff.
+ * As the log fills up the threshold rises, from its own value at LOW_FREE percent of free slots to
+ * 100 at NO_FREE, where migration runs whatever the load: so writers meet a slope and not a cliff.
  */
 #include <linux/part_stat.h>
 #include "daemons.h"

@@ -2,10 +2,11 @@
 /*
  * The recorder: keeps the record on the cache device.
  *
- * Only this work item writes the record while the device runs, so copies are never written by two at a
- * time. Each request is served by a pass that begins after it: a snapshot of the order, then copy 0,
- * then copy 1, each with FUA, so at every instant at least one copy is whole. A slot may be reused when
- * both say so (wb_order_recorded); what the snapshot calls migrated had its backing flush before.
+ * Only this work item writes the record while the device runs, so copies are never written by two
+ * at a time. Each request is served by a pass that begins after it: a snapshot of the order, then
+ * copy 0, then copy 1, each with FUA, so at every instant at least one copy is whole. A slot may be
+ * reused when both say so (wb_order_recorded); what the snapshot calls migrated had its backing
+ * flush before.
  */
 #include "daemons.h"
 

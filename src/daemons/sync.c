@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The sync daemon: bounds how long acknowledged data stays volatile when nobody flushes, and keeps the
- * record from getting old. On an idle device the record gets the durable point, so that from then on
- * rot in the last chunks cannot be taken for a torn tail.
+ * The sync daemon: bounds how long acknowledged data stays volatile when nobody flushes, and keeps
+ * the record from getting old. On an idle device the record gets the durable point, so that from
+ * then on rot in the last chunks cannot be taken for a torn tail.
  */
 #include "daemons.h"
 

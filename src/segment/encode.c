@@ -201,8 +201,9 @@ enum wb_verdict wb_record_decode(const struct wb_geom *g, const void *from, stru
 	r->durable.id = le64_to_cpu(d->durable_id);
 	r->durable.chunk = le32_to_cpu(d->durable_chunk);
 	/*
-	 * What is dirty lies in (migrated, migrated + nr_slots]: before the first, ids were reused, after
-	 * the last there is no slot. The start of this life and the durable point cannot lie beyond.
+	 * What is dirty lies in (migrated, migrated + nr_slots]: before the first, ids were reused,
+	 * after the last there is no slot. The start of this life and the durable point cannot lie
+	 * beyond.
 	 */
 	if (r->migrated >= WB_MAX_ID || r->epoch == ~0ull || r->seq == ~0ull || !r->life_start ||
 	    r->life_start > r->migrated + g->nr_slots + 1 ||

@@ -85,8 +85,8 @@ static void drop_link(struct wb_index *ix, u32 *link, wb_index_count_fn count, v
 }
 
 /*
- * Judge all copies of @block anew, newest to oldest, after something was published: which are covered
- * by newer ones (they no longer count), and by newer durable ones (they go).
+ * Judge all copies of @block anew, newest to oldest, after something was published: which are
+ * covered by newer ones (they no longer count), and by newer durable ones (they go).
  */
 static void settle(struct wb_index *ix, u64 block, const struct wb_index_view *v,
 		   wb_index_count_fn count, void *ctx)

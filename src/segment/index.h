@@ -2,11 +2,11 @@
 /*
  * The index: backing block -> the places where copies of it lie.
  *
- * A *place* is a block of the slots, counted through: slot * slot_blocks + block in the slot. There is
- * one entry for each place, in one array, so an entry needs no pointer to its place and a place finds
- * its entry without a search. Entries of one hash bucket are chained by place; those of one backing
- * block stand in the chain newest first. 12 bytes for a place and 4 for a bucket of two to four: at
- * most 14 bytes for each cached block.
+ * A *place* is a block of the slots, counted through: slot * slot_blocks + block in the slot. There
+ * is one entry for each place, in one array, so an entry needs no pointer to its place and a place
+ * finds its entry without a search. Entries of one hash bucket are chained by place; those of one
+ * backing block stand in the chain newest first. 12 bytes for a place and 4 for a bucket of two to
+ * four: at most 14 bytes for each cached block.
  *
  *   heads[bucket] ─▶ place ─▶ place ─▶ place       entries[place] = block, mask, flags, next
  *
@@ -17,13 +17,13 @@
  *
  * Dead copies. A copy is superseded, sector by sector, by newer ones. But a newer copy that is not
  * durable yet protects nothing: until it is, the older one must stay. So an entry is unlinked only
- * when copies *at or before the durable point* cover all its sectors (pruning, at each insert), or when
- * its slot is reused. An entry that newer copies cover, durable or not, is SHADOWED: it does not count
- * as cached, though it is still here.
+ * when copies *at or before the durable point* cover all its sectors (pruning, at each insert), or
+ * when its slot is reused. An entry that newer copies cover, durable or not, is SHADOWED: it does
+ * not count as cached, though it is still here.
  *
  * Locking: this file takes no lock. A call for a block must be made under that block's bucket lock
- * (wb_index_lock_nr()), which makes lookup, insert and unlink of that block's copies one step against
- * each other. Blocks of one aligned group of eight share a lock and a cache line of heads.
+ * (wb_index_lock_nr()), which makes lookup, insert and unlink of that block's copies one step
+ * against each other. Blocks of one aligned group of eight share a lock and a cache line of heads.
  */
 #ifndef WB_INDEX_H
 #define WB_INDEX_H
@@ -71,8 +71,8 @@ struct wb_index {
  * @head_end: place after the highest prepared slot: all before it are of its lap
  * @durable_rank: copies of a rank below this are at or before the durable point
  *
- * Read under the bucket lock, after taking it: whoever published a copy under that lock had seen its
- * slot prepared.
+ * Read under the bucket lock, after taking it: whoever published a copy under that lock had seen
+ * its slot prepared.
  */
 struct wb_index_view {
 	u64 head_end;
@@ -129,8 +129,8 @@ typedef void (*wb_index_count_fn)(void *ctx, u32 place, int delta);
  * @count: called with +1 for a copy that begins to count as cached and -1 for one that ceases to
  * @ctx: for @count
  *
- * Racing writers may insert out of order: the place decides which is newer. Older copies that durable
- * ones cover are unlinked, those covered at all become SHADOWED.
+ * Racing writers may insert out of order: the place decides which is newer. Older copies that
+ * durable ones cover are unlinked, those covered at all become SHADOWED.
  */
 void wb_index_insert(struct wb_index *ix, u64 block, u32 place, u8 mask,
 		     const struct wb_index_view *v, wb_index_count_fn count, void *ctx);
@@ -149,8 +149,8 @@ void wb_index_unlink(struct wb_index *ix, u32 place, wb_index_count_fn count, vo
 /**
  * wb_index_live() - the sectors of the copy at @place that migration has to write
  *
- * Its valid sectors without those of newer copies at or before the durable point of @v. 0 if it is not
- * linked any more.
+ * Its valid sectors without those of newer copies at or before the durable point of @v. 0 if it is
+ * not linked any more.
  */
 u8 wb_index_live(const struct wb_index *ix, u32 place, const struct wb_index_view *v);
 

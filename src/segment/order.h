@@ -17,8 +17,8 @@
  * flush is in flight at most; all who wait share it (group commit).
  *
  * A segment is migrated only when it is closed and wholly durable. A slot is reused only when both
- * copies of the record call its segment migrated; the record says so only after the backing device's
- * flush, which the migrate daemon does before it calls wb_order_migrated().
+ * copies of the record call its segment migrated; the record says so only after the backing
+ * device's flush, which the migrate daemon does before it calls wb_order_migrated().
  *
  * Pure bookkeeping: no I/O, no locks, no sleeping. The caller serialises all calls (log->lock).
  */

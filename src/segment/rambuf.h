@@ -2,8 +2,8 @@
 /*
  * RAM buffers: where a write goes first, and becomes part of the log.
  *
- * A RAM buffer is the image of one segment. Buffers are a pool; segment id uses buffer id % nr_bufs.
- * At most one chunk is open, in one of them. A writer
+ * A RAM buffer is the image of one segment. Buffers are a pool; segment id uses buffer id %
+ * nr_bufs. At most one chunk is open, in one of them. A writer
  *
  *   1. reserves blocks in the open chunk with one atomic step (wb_log_reserve);
  *   2. copies its data there, checksums what it copied, and writes the entries: no lock, nobody else
@@ -27,13 +27,14 @@
  * blocks in a chunk that is still open (wb_log_pin).
  *
  * Reading a RAM buffer: under the bucket lock the reader finds a place, takes a reference on the
- * buffer that the segment id belongs to, and then checks that the buffer still holds that id. Retiring
- * does it the other way round: it takes the id away, then waits for the references. One of the two
- * sees the other (a full barrier stands between the store and the load on both sides).
+ * buffer that the segment id belongs to, and then checks that the buffer still holds that id.
+ * Retiring does it the other way round: it takes the id away, then waits for the references. One of
+ * the two sees the other (a full barrier stands between the store and the load on both sides).
  *
- * Locks: log->lock makes sealing, opening a segment, giving a chunk its header, and every step of the
- * order (order.h) one step against each other. Taken in interrupt context, so irqsave everywhere. A
- * bucket lock may be held while nothing of this is called but wb_log_pin and wb_log_get_buf.
+ * Locks: log->lock makes sealing, opening a segment, giving a chunk its header, and every step of
+ * the order (order.h) one step against each other. Taken in interrupt context, so irqsave
+ * everywhere. A bucket lock may be held while nothing of this is called but wb_log_pin and
+ * wb_log_get_buf.
  */
 #ifndef WB_RAMBUF_H
 #define WB_RAMBUF_H
@@ -141,8 +142,8 @@ struct wb_spot {
 /**
  * wb_log_reserve() - step 1: get up to @want blocks of the open chunk
  *
- * Any context. No lock needed. Return: false if nothing is free now: seal, open the next segment, or
- * wait.
+ * Any context. No lock needed. Return: false if nothing is free now: seal, open the next segment,
+ * or wait.
  */
 bool wb_log_reserve(struct wb_log *log, u32 want, struct wb_spot *spot);
 

@@ -2,8 +2,9 @@
 #include "recover.h"
 
 /*
- * A chunk whose header was accepted and whose data was not judged yet: it waits until a later header
- * calls it durable (then its data needs no look) or the walk has seen the end (then it does).
+ * A chunk whose header was accepted and whose data was not judged yet: it waits until a later
+ * header calls it durable (then its data needs no look) or the walk has seen the end (then it
+ * does).
  */
 struct wb_walk_chunk {
 	struct wb_walk_chunk *next;
@@ -196,8 +197,8 @@ static int settle_rest(struct wb_walk *w)
 /* ---------------------------------------------------------------- where the chain breaks */
 
 /*
- * A header behind the break was read: what it calls durable is durable. Return: true if that is more
- * than the chain has, which settles it.
+ * A header behind the break was read: what it calls durable is durable. Return: true if that is
+ * more than the chain has, which settles it.
  */
 static bool claims_more(struct wb_walk *w, const struct wb_header *h, struct wb_pos reached)
 {
@@ -206,8 +207,8 @@ static bool claims_more(struct wb_walk *w, const struct wb_header *h, struct wb_
 }
 
 /*
- * Search one slot from block @from on, block by block: where the chain is broken, nothing says where
- * the next header stands.
+ * Search one slot from block @from on, block by block: where the chain is broken, nothing says
+ * where the next header stands.
  */
 static int scan_slot(struct wb_walk *w, u64 id, u32 from, struct wb_pos reached, bool *proof)
 {
@@ -239,11 +240,12 @@ static int scan_slot(struct wb_walk *w, u64 id, u32 from, struct wb_pos reached,
 }
 
 /*
- * Look behind the break for headers of this life and what they call durable. More than the chain has
- * proves damage. Less tells settle_durable() which chunks of the chain are durable: their data, if
- * bad, is rot and not a torn tail. Searched are what is left of the slot of the last accepted chunk, the
- * slot after it, where the break may be in the first header, and the segments that can have been in
- * flight with them: of these too every block, for their first chunks may be torn and later ones whole.
+ * Look behind the break for headers of this life and what they call durable. More than the chain
+ * has proves damage. Less tells settle_durable() which chunks of the chain are durable: their data,
+ * if bad, is rot and not a torn tail. Searched are what is left of the slot of the last accepted
+ * chunk, the slot after it, where the break may be in the first header, and the segments that can
+ * have been in flight with them: of these too every block, for their first chunks may be torn and
+ * later ones whole.
  * @reached: the last chunk of the chain; @end: the block after it in its slot, 0 if there is none.
  */
 static int search_proof(struct wb_walk *w, struct wb_pos reached, u32 end, bool *proof)
