@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0
+# dm-writeboost: `make help` tells what there is.
+#
+# Everything produced goes below build/. Only install, uninstall, and the packages that demo, test, bench and
+# deb need (by apt, as root) change anything outside it.
+
+SHELL := /bin/bash
+
+# Known in one place. debian/changelog says it too, and a test compares.
+VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+DKMS_NAME := dm-writeboost
+
+# The kernel to build for, and where its headers are.
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+# Where DKMS looks for sources.
+SRCTREE ?= /usr/src
+DKMS ?= dkms
+DKMS_SRC = $(SRCTREE)/$(DKMS_NAME)-$(VERSION)
+
+MODULE_BUILD := build/module/$(KVER)
+GUEST_CFLAGS := -std=gnu11 -O2 -g -static -pthread -Wall -Wextra -Wshadow -Werror
+
+.PHONY: all help module tools guest-bin install uninstall install-source install-tools test test-fast \
+	soak demo bench deb clean distclean
+.DEFAULT_GOAL := all
+
+all: tools module
+
+help:
+	@echo "make                 tools and module, for the running kernel (KVER=release for another one)"
+	@echo "make module          the module alone, to build/module/RELEASE/dm-writeboost.ko"
+	@echo "make tools           writeboost-ctl alone, to build/tools/"
+	@echo "make install         module (through DKMS, so it is rebuilt for new kernels) and tools; as root"
+	@echo "make uninstall       undo that"
+	@echo "make deb             Debian packages of both, to build/deb/"
+	@echo "make demo            see it work in a virtual machine: speed, a power cut, recovery, draining"
+	@echo "make test            all tests, in virtual machines; last line 'N passed, N failed'"
+	@echo "make test-fast       those that take little time"
+	@echo "make soak            all tests, and those that take very long"
+	@echo "make bench           measure it"
+	@echo "make clean           remove what was built; distclean: what was downloaded, too"
+	@echo
+	@echo "install knows DESTDIR= (files alone, DKMS is not run), PREFIX= (of the tools, default /usr/local)"
+	@echo "and KVER=. demo, test, bench and deb install the Debian packages they need, and so want root."
+
+# --- Building -----------------------------------------------------------------------------------------------
+
+# In a copy: a kernel build writes beside its sources.
+module:
+	@[ -e "$(KDIR)/Makefile" ] || { \
+		echo "No headers of kernel $(KVER) in $(KDIR): install linux-headers-$(KVER)," \
+			"or name another kernel with KVER= (there are: $$(cd /lib/modules 2>/dev/null && echo *))" >&2; \
+		exit 1; }
+	mkdir -p $(MODULE_BUILD)
+	cd src && find . \( -name '*.[ch]' -o -name Kbuild \) -exec cp -u --parents -t ../$(MODULE_BUILD) {} +
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/$(MODULE_BUILD) modules
+
+tools:
+	$(MAKE) -C tools all
+
+# Programs that run in the test guests alone, so linked statically.
+guest-bin: $(patsubst dkms-test/guest-bin/%.c,build/guest-bin/%,$(wildcard dkms-test/guest-bin/*.c))
+
+build/guest-bin/%: dkms-test/guest-bin/%.c Makefile
+	@mkdir -p build/guest-bin
+	$(CC) $(GUEST_CFLAGS) -o $@ $<
+
+# --- Installing ---------------------------------------------------------------------------------------------
+
+# With DESTDIR for a package; without it on this machine.
+install: tools
+ifeq ($(DESTDIR),)
+	@[ "$$(id -u)" = 0 ] || { echo "make install has to be run as root" >&2; exit 1; }
+	@command -v $(firstword $(DKMS)) >/dev/null || { echo "There is no dkms: install it (apt install dkms)" >&2; exit 1; }
+	@[ -e "$(KDIR)/Makefile" ] || { \
+		echo "No headers of kernel $(KVER): install linux-headers-$(KVER), or name another kernel with KVER=" >&2; \
+		exit 1; }
+	@for package in dm-writeboost-dkms writeboost-dkms writeboost-tools; do \
+		[ "$$(dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null)" != installed ] || { \
+			echo "The package $$package is installed: remove it first (apt remove $$package)" >&2; \
+			exit 1; }; \
+	done
+	@if [ -n "$$($(DKMS) status $(DKMS_NAME)/$(VERSION))" ]; then \
+		$(DKMS) remove $(DKMS_NAME)/$(VERSION) --all; fi
+endif
+	$(MAKE) install-source install-tools
+ifeq ($(DESTDIR),)
+	$(DKMS) add $(DKMS_NAME)/$(VERSION)
+	$(DKMS) install $(DKMS_NAME)/$(VERSION) -k $(KVER)
+	@echo
+	@echo "Installed for kernel $(KVER). Load it with: modprobe dm-writeboost. Then see: writeboost-ctl --help"
+endif
+
+uninstall:
+ifeq ($(DESTDIR),)
+	@[ "$$(id -u)" = 0 ] || { echo "make uninstall has to be run as root" >&2; exit 1; }
+	@[ "$$(dpkg-query -W -f='$${db:Status-Status}' writeboost-dkms 2>/dev/null)" != installed ] || { \
+		echo "writeboost-dkms was installed as a package: remove it with apt" >&2; exit 1; }
+	@if command -v $(firstword $(DKMS)) >/dev/null && \
+		[ -n "$$($(DKMS) status $(DKMS_NAME)/$(VERSION))" ]; then \
+		$(DKMS) remove $(DKMS_NAME)/$(VERSION) --all; fi
+endif
+	rm -rf $(DESTDIR)$(DKMS_SRC)
+	$(MAKE) -C tools uninstall DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)
+
+install-source:
+	rm -rf $(DESTDIR)$(DKMS_SRC)
+	install -d $(DESTDIR)$(DKMS_SRC)
+	install -m 644 dkms.conf $(DESTDIR)$(DKMS_SRC)/
+	cd src && find . \( -name '*.[ch]' -o -name Kbuild \) \
+		-exec install -D -m 644 {} $(abspath $(DESTDIR)$(DKMS_SRC))/src/{} \;
+
+install-tools:
+	$(MAKE) -C tools install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)
+
+# --- Debian packages ----------------------------------------------------------------------------------------
+
+DEB_TREE := build/deb/$(DKMS_NAME)-$(VERSION)
+
+# From a copy of what git knows (or, in an unpacked archive, of everything), with all that is not committed yet.
+deb:
+	@command -v dpkg-buildpackage >/dev/null && dpkg-checkbuilddeps 2>/dev/null && command -v lintian >/dev/null || { \
+		[ "$$(id -u)" = 0 ] || { echo "Install as root: dpkg-dev lintian and the Build-Depends in debian/control" >&2; exit 1; }; \
+		apt-get -q -y install --no-install-recommends dpkg-dev fakeroot lintian && \
+		apt-get -q -y --no-install-recommends build-dep ./; }
+	rm -rf build/deb
+	mkdir -p $(DEB_TREE)
+	{ git ls-files -z --cached --others --exclude-standard 2>/dev/null || \
+		find . -path ./build -prune -o -type f -print0; } | \
+		while IFS= read -r -d '' file; do [ ! -e "$$file" ] || cp --parents -t $(DEB_TREE) -- "$$file"; done
+	cd $(DEB_TREE) && dpkg-buildpackage -us -uc
+	rm -rf $(DEB_TREE)
+	lintian --fail-on error --info build/deb/*.changes
+	@echo; ls -l build/deb/*.deb
+
+# --- Trying and testing -------------------------------------------------------------------------------------
+
+demo:
+	@dkms-test/demo/run
+
+test:
+	@dkms-test/rig/setup packages
+	@dkms-test/run
+
+test-fast:
+	@dkms-test/rig/setup
+	@dkms-test/run --tier fast
+
+soak:
+	@dkms-test/rig/setup packages
+	@dkms-test/run --tier soak
+
+bench:
+	@dkms-test/bench/run
+
+clean:
+	rm -rf build/module build/tools build/tools-sanitize build/unit build/guest-bin build/deb build/test build/demo
+
+distclean:
+	rm -rf build
