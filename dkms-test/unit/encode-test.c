@@ -248,7 +248,12 @@ static void test_super(void)
 	TRY(slot_blocks, cpu_to_le32(2), WB_BAD_FIELD);
 	TRY(slot_blocks, cpu_to_le32(12), WB_BAD_FIELD);
 	TRY(slot_blocks, cpu_to_le32(WB_MAX_SLOT_BLOCKS * 2), WB_BAD_FIELD);
-	TRY(slot_blocks, cpu_to_le32(1u << 20 | 256), WB_BAD_FIELD);	/* << 12 would overflow to 1 MiB */
+	d = (void *)copy;
+	d->nr_slots = cpu_to_le64(4);
+	reseal(copy, offsetof(struct wb_super_disk, crc), sizeof(copy));
+	d = (void *)block;
+	TRY(slot_blocks, cpu_to_le32(1u << 20 | d->slot_blocks), WB_BAD_FIELD);	/* << 12 overflows */
+	TRY(slot_blocks, cpu_to_le32(s.geom.slot_blocks), WB_OK);
 	TRY(nr_slots, 0, WB_BAD_FIELD);
 	TRY(nr_slots, cpu_to_le64(3), WB_BAD_FIELD);
 	TRY(nr_slots, cpu_to_le64(4), WB_OK);

@@ -6,6 +6,14 @@
 
 #define TRACE_LINES 80
 
+/* Simulations copy whole devices: with the usual quarantine each copy would be fresh pages. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "quarantine_size_mb=8:thread_local_quarantine_size_kb=64:"
+	       "allocator_release_to_os_interval_ms=-1:detect_leaks=1";
+}
+
 struct test_options test_options = { .seed = 1 };
 
 static const char *program = "test", *running;
