@@ -54,8 +54,8 @@ static int make_parts(struct wb_cache *c)
 	c->slot_live = wb_zalloc(g->nr_slots * sizeof(*c->slot_live));
 	c->wq = alloc_workqueue("wb_flush", WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
 	c->slow_wq = alloc_workqueue("wb_slow", WQ_MEM_RECLAIM | WQ_UNBOUND, SLOW_READS);
-	if (!c->stats || !c->record_block || !c->locks || !c->slot_refs || !c->slot_live || !c->wq ||
-	    !c->slow_wq)
+	if (!c->stats || !c->record_block || !c->locks || !c->slot_refs || !c->slot_live ||
+	    !c->wq || !c->slow_wq)
 		return -ENOMEM;
 	for (i = 0; i < WB_INDEX_LOCKS; i++)
 		spin_lock_init(&c->locks[i].lock);

@@ -8,7 +8,8 @@ static void event_work(struct work_struct *work)
 
 	if (wb_failed(c) && !test_and_set_bit(0, &c->said_failed))
 		wb_err(c, "the cache device failed: writes get an error from now on; what is on it stays there. Remove the device, mend or replace the cache device, and create it again");
-	else if (READ_ONCE(c->health) == WB_HEALTH_DEGRADED && !test_and_set_bit(0, &c->said_degraded))
+	else if (READ_ONCE(c->health) == WB_HEALTH_DEGRADED &&
+		 !test_and_set_bit(0, &c->said_degraded))
 		wb_warn(c, "degraded: see the errors before and the status line");
 	wb_send_event(c);
 	wb_flush_kick(c);

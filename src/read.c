@@ -182,8 +182,8 @@ static void compose(struct work_struct *work)
 		err = -EIO;
 	for (i = 0; i < nr; i++) {
 		if (!err)
-			err = wb_io_sync(c->cache, REQ_OP_READ, place_offset(c, pieces[i].place), tmp,
-					 WB_BLOCK_SIZE);
+			err = wb_io_sync(c->cache, REQ_OP_READ, place_offset(c, pieces[i].place),
+					 tmp, WB_BLOCK_SIZE);
 		if (err && !rotten)
 			wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
 		wb_put_slot(c, wb_place_slot(c, pieces[i].place));

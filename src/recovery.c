@@ -117,7 +117,8 @@ static void read_ahead(struct recovery *r, u64 id)
 		a->r = r;
 		bio_init(&a->bio, r->c->cache, &a->vec, 1, REQ_OP_READ);
 		__bio_add_page(&a->bio, r->pages[i], WB_BLOCK_SIZE, 0);
-		a->bio.bi_iter.bi_sector = wb_slot_offset(g, wb_slot_of(g, id + i), 0) >> SECTOR_SHIFT;
+		a->bio.bi_iter.bi_sector = wb_slot_offset(g, wb_slot_of(g, id + i), 0) >>
+					   SECTOR_SHIFT;
 		a->bio.bi_end_io = ahead_endio;
 		a->bio.bi_private = a;
 		submit_bio(&a->bio);
@@ -134,8 +135,9 @@ static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *buf)
 	const struct wb_geom *g = &r->c->super.geom;
 
 	if (block || nr > 1)
-		return wb_io_sync(r->c->cache, REQ_OP_READ, wb_slot_offset(g, wb_slot_of(g, id), block),
-				  buf, (size_t)nr << WB_BLOCK_SHIFT);
+		return wb_io_sync(r->c->cache, REQ_OP_READ,
+				  wb_slot_offset(g, wb_slot_of(g, id), block), buf,
+				  (size_t)nr << WB_BLOCK_SHIFT);
 	if (id < r->first || id >= r->first + r->nr)
 		read_ahead(r, id);
 	if (r->ahead[id - r->first].bad)
@@ -150,7 +152,7 @@ static void drop_copies(struct wb_cache *c, u64 block, u32 nr)
 {
 	u32 place;
 
-	/* Of many blocks few are cached, so rather look at what is there than for each that may be. */
+	/* Of many blocks few are cached: rather look at what there is. */
 	if (nr > c->index.nr_places) {
 		for (place = 0; place < c->index.nr_places; place++)
 			if ((c->index.entries[place].flags & WB_ENTRY_LINKED) &&
@@ -213,8 +215,9 @@ static int destroy_tail(struct wb_cache *c, const struct wb_walk *w)
 
 	memset(c->record_block, 0, WB_BLOCK_SIZE);
 	for (i = 0; !err && wb_walk_must_destroy(w, i, &id, &block); i++)
-		err = wb_io_sync(c->cache, REQ_OP_WRITE, wb_slot_offset(g, wb_slot_of(g, id), block),
-				 c->record_block, WB_BLOCK_SIZE);
+		err = wb_io_sync(c->cache, REQ_OP_WRITE,
+				 wb_slot_offset(g, wb_slot_of(g, id), block), c->record_block,
+				 WB_BLOCK_SIZE);
 	return err ?: wb_io_flush(c->cache);
 }
 

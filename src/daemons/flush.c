@@ -82,8 +82,7 @@ static void completed(struct wb_cache *c, bool ok, bool moved, bool closed, stru
 		wb_fail(c);
 	}
 	take_finished(c, done);
-	if (waitqueue_active(&c->durable_wait))
-		wake_up_all(&c->durable_wait);
+	wake_up_all(&c->durable_wait);
 	/* Wake the daemons only if this leaves them something to do. */
 	if (o->durable_segment != c->durable_seen) {
 		c->durable_seen = o->durable_segment;

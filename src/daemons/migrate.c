@@ -649,10 +649,11 @@ static bool undrain_step(struct wb_migrator *m)
 
 	if (READ_ONCE(c->mode) != WB_MODE_WRITEBACK) {
 		WRITE_ONCE(c->mode, WB_MODE_HOLD);
-		smp_mb();	/* enter_through() looks at the mode after it has counted itself */
+		/* The mode before the count: enter_through() does it the other way round. */
+		smp_mb();
 		if (atomic_read(&c->through))
 			return false;	/* the last one kicks */
-		/* Those that were acknowledged are covered by a later flush of the log only if this holds. */
+		/* From here on FLUSH goes to the log: what was written before it must be durable. */
 		if (wb_io_flush(c->backing)) {
 			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
 			wb_err(c, "cannot flush the backing device; staying in mode drained");

@@ -75,7 +75,7 @@ void wb_modulator_init(struct wb_cache *c)
 
 void wb_modulator_start(struct wb_cache *c)
 {
-	/* Idle until the first measurement says otherwise would be a guess; so would busy. Look first. */
+	/* What the load is nobody knows yet: look first. */
 	measure(c);
 	WRITE_ONCE(c->backing_load, 100);
 	mod_delayed_work(c->wq, &c->modulator_work, PERIOD);

@@ -33,7 +33,8 @@ static void record_work(struct work_struct *work)
 
 	spin_lock_irq(&log->lock);
 	wanted = c->record_wanted;
-	c->record.migrated = migrated = log->order.migrated;
+	migrated = log->order.migrated;
+	c->record.migrated = migrated;
 	c->record.durable = log->order.durable;
 	/* A durable point further ahead than the log is long cannot be, nor one before its start. */
 	if (c->record.durable.id < migrated)
@@ -49,7 +50,7 @@ static void record_work(struct work_struct *work)
 		spin_unlock_irq(&log->lock);
 	}
 	if (err) {
-		wb_err(c, "cannot write the record to the cache device (%d); no space in the log is reused until it can be",
+		wb_err(c, "cannot write the record to the cache device (%d); no slot is reused until it can be",
 		       err);
 		wb_degrade(c);
 	}
