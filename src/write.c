@@ -62,21 +62,17 @@ static void copy_from_bio(struct bio *bio, void *to, u32 nr)
 	}
 }
 
+/* A write of sectors @mask over a block whose newest copy is at @newest. Needs the bucket lock. */
 static void count_hit(struct wb_cache *c, u32 newest, u8 mask)
 {
-	enum wb_stat s = WB_STAT_WRITE_MISS;
-	u64 id;
+	u64 id = wb_place_id(c, newest);
 
-	if (newest != WB_NO_PLACE) {
-		id = wb_place_id(c, newest);
-		if (~mask & c->index.entries[newest].mask)
-			s = WB_STAT_WRITE_PARTIAL;
-		else if (READ_ONCE(c->log.bufs[id % WB_NR_RAMBUFS].id) == id)
-			s = WB_STAT_WRITE_RAM;
-		else
-			s = WB_STAT_WRITE_CACHE;
-	}
-	wb_stat_add(c, s, 1);
+	if (~mask & c->index.entries[newest].mask)
+		wb_stat_add(c, WB_STAT_WRITE_PARTIAL, 1);
+	else if (READ_ONCE(c->log.bufs[id % WB_NR_RAMBUFS].id) == id)
+		wb_stat_add(c, WB_STAT_WRITE_RAM, 1);
+	else
+		wb_stat_add(c, WB_STAT_WRITE_CACHE, 1);
 }
 
 /*
@@ -122,25 +118,54 @@ static bool absorb(struct wb_cache *c, struct bio *bio, const struct part *p, u6
 	return true;
 }
 
-/* Copy one part of the bio to a reserved block, checksum it there, and publish it. */
-static void put_block(struct wb_cache *c, struct bio *bio, const struct part *p,
-		      const struct wb_spot *spot, u32 block)
+/*
+ * Copy one part of the bio to a reserved block, checksum it there, and publish it. Return: whether the
+ * block had no copy before.
+ */
+static bool put_block(struct wb_cache *c, struct bio *bio, const struct part *p,
+		      const struct wb_spot *spot, u32 base, u32 block)
 {
-	u32 place = (wb_slot_of(&c->super.geom, spot->chunk->id) << c->index.slot_shift) + block;
 	void *to = wb_log_block(spot->chunk->buf, block);
 	spinlock_t *lock = wb_bucket_lock(c, p->block);
 	struct wb_entry disk = { .block = p->block, .mask = part_mask(p) };
 	struct wb_index_view v;
+	u32 newest;
 
 	copy_from_bio(bio, to + (p->first << SECTOR_SHIFT), p->nr);
 	disk.crc = wb_data_crc(to, disk.mask);
 	wb_entry_encode(wb_log_header(spot->chunk), block - spot->chunk->start - 1, &disk);
 
 	spin_lock(lock);
-	wb_view(c, &v);
-	count_hit(c, wb_index_first(&c->index, p->block), disk.mask);
-	wb_index_insert(&c->index, p->block, place, disk.mask, &v, wb_count_live, c);
+	newest = wb_index_first(&c->index, p->block);
+	if (likely(newest == WB_NO_PLACE)) {
+		wb_index_insert_only(&c->index, p->block, base + block, disk.mask);
+	} else {
+		wb_view(c, &v);
+		count_hit(c, newest, disk.mask);
+		wb_index_insert(&c->index, p->block, base + block, disk.mask, &v, wb_count_live,
+				c);
+	}
 	spin_unlock(lock);
+	return newest == WB_NO_PLACE;
+}
+
+/* Put as much of the bio as fits into what was reserved. */
+static void fill_spot(struct wb_cache *c, struct bio *bio, const struct wb_spot *spot)
+{
+	u32 slot = wb_slot_of(&c->super.geom, spot->chunk->id);
+	u32 base = slot << c->index.slot_shift, misses = 0, i;
+	struct part p;
+
+	/* Count first those that nobody else counts: never a moment with too few. */
+	atomic_add(spot->nr, &c->slot_live[slot]);
+	for (i = 0; i < spot->nr; i++) {
+		p = first_part(&bio->bi_iter);
+		misses += put_block(c, bio, &p, spot, base, spot->block + i);
+	}
+	if (misses)
+		wb_stat_add(c, WB_STAT_WRITE_MISS, misses);
+	if (misses < spot->nr)
+		atomic_sub(spot->nr - misses, &c->slot_live[slot]);
 }
 
 /* Return: true when all of the bio is in the log, the last part in chunk *@seq. */
@@ -148,7 +173,6 @@ static bool append(struct wb_cache *c, struct bio *bio, u64 *seq)
 {
 	struct wb_spot spot;
 	struct part p;
-	u32 i;
 
 	if (nr_blocks(&bio->bi_iter) == 1) {
 		p = first_part(&bio->bi_iter);
@@ -161,10 +185,7 @@ static bool append(struct wb_cache *c, struct bio *bio, u64 *seq)
 			if (!wb_log_reserve(&c->log, nr_blocks(&bio->bi_iter), &spot))
 				return false;
 		}
-		for (i = 0; i < spot.nr; i++) {
-			p = first_part(&bio->bi_iter);
-			put_block(c, bio, &p, &spot, spot.block + i);
-		}
+		fill_spot(c, bio, &spot);
 		*seq = spot.chunk->seq;
 		if (wb_log_done(&c->log, &spot) || spot.last)
 			wb_flush_push(c);

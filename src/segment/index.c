@@ -116,10 +116,27 @@ static void settle(struct wb_index *ix, u64 block, const struct wb_index_view *v
 	}
 }
 
+static void link_in(struct wb_index *ix, u32 *link, u64 block, u32 place, u8 mask)
+{
+	ix->entries[place] = (struct wb_index_entry){
+		.block_lo = (u32)block,
+		.block_hi = (u8)(block >> 32),
+		.mask = mask,
+		.flags = WB_ENTRY_LINKED,
+		.next = *link,
+	};
+	*link = place + 1;
+}
+
+void wb_index_insert_only(struct wb_index *ix, u64 block, u32 place, u8 mask)
+{
+	link_in(ix, head_of(ix, block), block, place, mask);
+}
+
 void wb_index_insert(struct wb_index *ix, u64 block, u32 place, u8 mask,
 		     const struct wb_index_view *v, wb_index_count_fn count, void *ctx)
 {
-	struct wb_index_entry *e = &ix->entries[place], *other;
+	struct wb_index_entry *other;
 	u64 rank = wb_index_rank(ix, v, place);
 	u32 *head = head_of(ix, block), *link = head;
 	bool others = false;
@@ -134,12 +151,7 @@ void wb_index_insert(struct wb_index *ix, u64 block, u32 place, u8 mask,
 			break;
 		link = &other->next;
 	}
-	e->block_lo = (u32)block;
-	e->block_hi = (u8)(block >> 32);
-	e->mask = mask;
-	e->flags = WB_ENTRY_LINKED;
-	e->next = *link;
-	*link = place + 1;
+	link_in(ix, link, block, place, mask);
 	count(ctx, place, 1);
 	if (others)
 		settle(ix, block, v, count, ctx);

@@ -136,6 +136,14 @@ void wb_index_insert(struct wb_index *ix, u64 block, u32 place, u8 mask,
 		     const struct wb_index_view *v, wb_index_count_fn count, void *ctx);
 
 /**
+ * wb_index_insert_only() - publish the copy at @place of a block that has no other
+ *
+ * wb_index_first() must have said so under the same hold of the lock. Needs no view; the caller
+ * counts the copy.
+ */
+void wb_index_insert_only(struct wb_index *ix, u64 block, u32 place, u8 mask);
+
+/**
  * wb_index_grow() - the linked copy at @place got more valid sectors (overwritten in RAM)
  *
  * As wb_index_insert() for what it now covers.
