@@ -123,7 +123,10 @@ static int print_json(const struct media *m, const struct log_scan *scan, const 
 	json_str(o, "uuid", uuid);
 	json_obj(o, "superblocks", show_json_supers(m));
 	json_obj(o, "records", show_json_records(m));
-	json_obj(o, "log", scan ? json_log(m, scan) : NULL);
+	if (scan)
+		json_obj(o, "log", json_log(m, scan));
+	else
+		json_null(o, "log");
 	for (i = 0; scan && i < scan->nr_findings && i < MAX_FINDINGS; i++) {
 		f = json_new();
 		json_num(f, "id", scan->findings[i].id);

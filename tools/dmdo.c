@@ -90,11 +90,9 @@ static int create_failed(int e, int kmsg, const char *name)
 	err("cannot create %s: %s%s%s", name, strerror(e), *reason ? "; the kernel says: " : "", reason);
 	if (!*reason)
 		err("the kernel log (dmesg) may tell why");
-	/* The target refuses damage with its health word; see the interface's status line. */
-	if (strstr(reason, "needs check") || strstr(reason, "needs_check")) {
-		err("see what is damaged with: " TOOL_NAME " check");
+	/* So the target refuses a damaged log. */
+	if (e == EUCLEAN)
 		return RC_DAMAGE;
-	}
 	return code_of_errno(e);
 }
 

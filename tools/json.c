@@ -47,6 +47,11 @@ void json_num(struct json_object *o, const char *key, u64 value)
 	add(o, key, must(json_object_new_uint64(value)));
 }
 
+void json_null(struct json_object *o, const char *key)
+{
+	add(o, key, NULL);
+}
+
 void json_flag(struct json_object *o, const char *key, bool value)
 {
 	add(o, key, must(json_object_new_boolean(value)));

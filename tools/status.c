@@ -207,7 +207,7 @@ static struct json_object *json_view(const struct view *v)
 	if (v->measured)
 		json_num(o, "migration_bytes_per_second", (u64)(v->rate * WB_BLOCK_SIZE));
 	else
-		json_obj(o, "migration_bytes_per_second", NULL);
+		json_null(o, "migration_bytes_per_second");
 	for (i = 0; i < v->s.nr_knobs; i++) {
 		if (parse_u64(v->s.knob[i].value, &n))
 			json_num(knobs, v->s.knob[i].key, n);

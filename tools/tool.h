@@ -104,6 +104,7 @@ struct json_object;
 /* Each adds a member to an object; an allocation failure is remembered for json_print(). */
 void json_str(struct json_object *o, const char *key, const char *value);
 void json_num(struct json_object *o, const char *key, u64 value);
+void json_null(struct json_object *o, const char *key);
 void json_flag(struct json_object *o, const char *key, bool value);
 void json_obj(struct json_object *o, const char *key, struct json_object *value);
 struct json_object *json_new(void);
