@@ -226,9 +226,11 @@ static void step(struct model *m)
 		if (i == ~0u || m->c[i].pos < m->durable)
 			break;
 		CHECK(wb_index_first(&m->ix, block) == place_of(m, m->c[i].pos));
+		n = m->c[i].mask;
 		m->c[i].mask |= some_mask(&m->r);
 		trace("grow block %llu to mask %02x", (unsigned long long)block, m->c[i].mask);
-		judge(m, block);
+		if (m->c[i].mask != n)
+			judge(m, block);
 		wb_index_grow(&m->ix, place_of(m, m->c[i].pos), m->c[i].mask, &v, count, m);
 		check_block(m, block);
 		break;
