@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* check: read every superblock, record, header and checksum that counts, and say how things stand. */
+/* check: read every superblock, record, header and checksum that counts, and say how it stands. */
 #include <uuid/uuid.h>
 
 #include "media.h"
@@ -17,7 +17,8 @@ static int find_lost(const struct log_scan *scan, struct ranges *lost)
 	size_t i;
 
 	for (i = 0; i < c->nr; i++) {
-		if (c->v[i].bad && c->v[i].live && ranges_add_block(lost, c->v[i].block, c->v[i].live))
+		if (c->v[i].bad && c->v[i].live &&
+		    ranges_add_block(lost, c->v[i].block, c->v[i].live))
 			return out_of_memory();
 	}
 	ranges_merge(lost);

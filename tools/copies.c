@@ -3,7 +3,7 @@
 
 /* ---------------------------------------------------------------- sets of sectors */
 
-/* Room for one more of @size bytes in an array that doubles. Return: the array, NULL without memory. */
+/* Room for one more of @size bytes in an array that doubles. NULL where there is no memory. */
 static void *grow(void *v, size_t *room, size_t nr, size_t size)
 {
 	size_t want = *room ? *room * 2 : 64;

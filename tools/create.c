@@ -2,8 +2,8 @@
 /*
  * create: start a cache.
  *
- * All that can be wrong is looked for before the kernel is asked, as here it can be said better: the
- * superblock is read, and the backing device held against it. The kernel checks again.
+ * All that can be wrong is looked for before the kernel is asked, as here it can be said better:
+ * the superblock is read, and the backing device held against it. The kernel checks again.
  */
 #include <sys/sysmacros.h>
 #include <uuid/uuid.h>
@@ -85,7 +85,8 @@ static int build_table(struct plan *p, const struct device *backing, const struc
 	used = (size_t)snprintf(p->table, sizeof(p->table), "%u:%u %u:%u", major(backing->rdev),
 				minor(backing->rdev), major(cache->rdev), minor(cache->rdev));
 	if (o->nr_kv)
-		used += (size_t)snprintf(p->table + used, sizeof(p->table) - used, " %d", o->nr_kv * 2);
+		used += (size_t)snprintf(p->table + used, sizeof(p->table) - used, " %d",
+					 o->nr_kv * 2);
 	for (i = 0; i < o->nr_kv; i++) {
 		rc = knob_check(o->kv[i], key, sizeof(key), value, sizeof(value));
 		if (rc)
@@ -94,7 +95,8 @@ static int build_table(struct plan *p, const struct device *backing, const struc
 			err("too many options");
 			return RC_USAGE;
 		}
-		used += (size_t)snprintf(p->table + used, sizeof(p->table) - used, " %s %s", key, value);
+		used += (size_t)snprintf(p->table + used, sizeof(p->table) - used, " %s %s", key,
+					 value);
 	}
 	return RC_OK;
 }
@@ -146,7 +148,8 @@ int verb_create(const struct args *a, const struct options *o)
 	if (rc)
 		return rc;
 	if (dm_exists(NULL, p.uuid)) {
-		err("the cache on %s is already in use, by the device with UUID %s", a->v[2], p.uuid);
+		err("the cache on %s is already in use, by the device with UUID %s", a->v[2],
+		    p.uuid);
 		return RC_BUSY;
 	}
 	rc = dm_need_target();

@@ -87,7 +87,8 @@ static int create_failed(int e, int kmsg, const char *name)
 	char reason[1024];
 
 	kmsg_reason(kmsg, reason, sizeof(reason));
-	err("cannot create %s: %s%s%s", name, strerror(e), *reason ? "; the kernel says: " : "", reason);
+	err("cannot create %s: %s%s%s", name, strerror(e), *reason ? "; the kernel says: " : "",
+	    reason);
 	if (!*reason)
 		err("the kernel log (dmesg) may tell why");
 	/* So the target refuses a damaged log. */
@@ -151,7 +152,8 @@ int dm_remove_device(const char *name)
 		err("%s is in use: close or unmount what has it open, then try again", name);
 		return RC_BUSY;
 	}
-	return fail_errno(e, "cannot remove %s%s%s", name, *reason ? "; the kernel says: " : "", reason);
+	return fail_errno(e, "cannot remove %s%s%s", name, *reason ? "; the kernel says: " : "",
+			  reason);
 }
 
 int dm_send(const char *name, const char *message, int usage_code)
@@ -163,7 +165,8 @@ int dm_send(const char *name, const char *message, int usage_code)
 	if (!t)
 		return out_of_memory();
 	kmsg = kmsg_open();
-	if (!dm_task_set_name(t, name) || !dm_task_set_sector(t, 0) || !dm_task_set_message(t, message))
+	if (!dm_task_set_name(t, name) || !dm_task_set_sector(t, 0) ||
+	    !dm_task_set_message(t, message))
 		e = ENOMEM;
 	else if (!dm_task_run(t))
 		e = dm_task_get_errno(t) ?: EIO;

@@ -14,7 +14,7 @@
 
 #define POLL_SECONDS		0.25
 #define LINE_SECONDS		5	/* between lines where there is no terminal */
-#define STALLED_SECONDS		30	/* a device with errors that does nothing for so long is given up */
+#define STALLED_SECONDS		30	/* a device with errors that stands still is given up */
 
 struct watch {
 	struct dm_device *d;
@@ -43,7 +43,8 @@ static void draw(struct watch *w, bool end)
 	else
 		strcpy(eta, "-");
 	if (!w->terminal) {
-		printf("%s: %u%%, %s left, %s/s, %s to go\n", w->d->name, percent, left, speed, eta);
+		printf("%s: %u%%, %s left, %s/s, %s to go\n", w->d->name, percent, left, speed,
+		       eta);
 		fflush(stdout);
 		return;
 	}
@@ -96,7 +97,8 @@ static int stop_watching(const struct watch *w, const char *why)
 {
 	char left[TEXT_LEN];
 
-	err("%s; %s goes on draining in the kernel, %s left; '" TOOL_NAME " undrain %s' stops it", why,
+	err("%s; %s goes on draining in the kernel, %s left; '" TOOL_NAME " undrain %s' stops it",
+	    why,
 	    w->d->name, size_text(state_bytes(&w->s, S_DIRTY), left), w->d->name);
 	return RC_INTERRUPTED;
 }
@@ -189,7 +191,8 @@ int verb_drain(const struct args *a, const struct options *o)
 		return rc;
 	rc = drain(&d, o);
 	if (!rc)
-		printf("Writes go to the backing device now, until: " TOOL_NAME " undrain %s\n", d.name);
+		printf("Writes go to the backing device now, until: " TOOL_NAME " undrain %s\n",
+		       d.name);
 	dm_device_free(&d);
 	return rc;
 }

@@ -40,7 +40,8 @@ static void text_entries(const struct dump *d, const struct wb_header *h)
 	for (i = 0; i < h->nr_entries; i++) {
 		wb_entry_decode(raw, i, &e);
 		if (e.flags & WB_ENTRY_TOMBSTONE)
-			printf("      %3u: discarded: backing blocks %llu to %llu\n", i, (ull)e.block,
+			printf("      %3u: discarded: backing blocks %llu to %llu\n", i,
+			       (ull)e.block,
 			       (ull)(e.block + e.crc - 1));
 		else
 			printf("      %3u: backing block %llu, sectors %02x, crc %08x%s\n", i,
@@ -143,7 +144,8 @@ static void bad_header(const struct dump *d, struct open_segment *seg, u64 id, u
 
 	begin_segment(d, seg, seg->id ? seg->id : id);
 	if (!d->segments) {
-		printf("    at block %u: a header that is not good: %s\n", block, wb_verdict_text(v));
+		printf("    at block %u: a header that is not good: %s\n", block,
+		       wb_verdict_text(v));
 		return;
 	}
 	o = json_new();

@@ -90,7 +90,7 @@ int confirm(bool yes, const char *question)
 	}
 	line[n > 0 ? n : 0] = '\0';
 	line[strcspn(line, "\r\n")] = '\0';
-	if (!strcmp(line, "y") || !strcmp(line, "Y") || !strcmp(line, "yes") || !strcmp(line, "YES"))
+	if (!strcasecmp(line, "y") || !strcasecmp(line, "yes"))
 		return RC_OK;
 	err("refused, nothing was changed");
 	return RC_REFUSED;
@@ -143,7 +143,8 @@ char *time_text(double seconds, char *to)
 		snprintf(to, TEXT_LEN, "%u h %u min", (unsigned int)(s / 3600),
 			 (unsigned int)(s / 60 % 60));
 	else if (s >= 60)
-		snprintf(to, TEXT_LEN, "%u min %u s", (unsigned int)(s / 60), (unsigned int)(s % 60));
+		snprintf(to, TEXT_LEN, "%u min %u s", (unsigned int)(s / 60),
+			 (unsigned int)(s % 60));
 	else
 		snprintf(to, TEXT_LEN, "%u s", (unsigned int)s);
 	return to;

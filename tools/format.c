@@ -64,7 +64,8 @@ static int look_at_log(struct job *j, bool *refuse)
 		return rc;
 	size_text(scan.copies.live_sectors << WB_SECTOR_SHIFT, size);
 	if (scan.damaged)
-		err("%s holds a damaged dm-writeboost cache with at least %s of dirty data", path, size);
+		err("%s holds a damaged dm-writeboost cache with at least %s of dirty data", path,
+		    size);
 	else if (scan.copies.live_blocks)
 		err("%s holds a dm-writeboost cache with %s of dirty data in %llu block%s, which the "
 		    "backing device does not have", path, size,
@@ -210,7 +211,8 @@ static void report(const struct job *j)
 	size_text(g->backing_sectors << WB_SECTOR_SHIFT, backing);
 	printf("%s is now a cache of %s\n", j->cache.path, j->backing.path);
 	printf("  uuid      %s\n", uuid);
-	printf("  log       %s: %llu segments of %s\n", cache, (unsigned long long)g->nr_slots, segment);
+	printf("  log       %s: %llu segments of %s\n", cache, (unsigned long long)g->nr_slots,
+	       segment);
 	printf("  backing   %s%s%s\n", backing, *j->s.backing_id ? ", " : "", j->s.backing_id);
 	if (j->cache.block && j->backing.block)
 		printf("Next: " TOOL_NAME " create NAME %s %s\n", j->backing.path, j->cache.path);

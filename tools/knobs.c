@@ -99,7 +99,8 @@ int verb_set(const struct args *a, const struct options *o)
 
 	(void)o;
 	two_words = a->nr == 3 && !strchr(a->v[1], '=') && !strchr(a->v[2], '=');
-	if (two_words && (size_t)snprintf(pair, sizeof(pair), "%s=%s", a->v[1], a->v[2]) >= sizeof(pair)) {
+	if (two_words &&
+	    (size_t)snprintf(pair, sizeof(pair), "%s=%s", a->v[1], a->v[2]) >= sizeof(pair)) {
 		err("'%s %s' is not a knob and its value", a->v[1], a->v[2]);
 		return RC_USAGE;
 	}

@@ -48,7 +48,8 @@ static const struct {
 	{ "json", NULL, OPT_JSON, "for programs" },
 	{ "no-wait", NULL, OPT_NO_WAIT, "do not take a second to measure the speed of migration" },
 	{ "cut", NULL, OPT_CUT, "end the log at the damage (the default)" },
-	{ "skip", NULL, OPT_SKIP, "write all that is readable to the backing device, empty the log" },
+	{ "skip", NULL, OPT_SKIP,
+	  "write all that is readable to the backing device, empty the log" },
 	{ "entries", NULL, OPT_ENTRIES, "also every block of every chunk" },
 	{ "all", NULL, OPT_ALL, "also what is written back or left over from before" },
 };
@@ -238,7 +239,7 @@ static int command_line(int argc, char **argv, struct options *o)
 {
 	struct option longs[ARRAY_SIZE(option_table) + 3] = { 0 };
 	const struct verb *v = NULL;
-	unsigned int given = 0;
+	unsigned int given = 0, bit;
 	bool want_help = false;
 	struct args a;
 	int c;
@@ -255,9 +256,9 @@ static int command_line(int argc, char **argv, struct options *o)
 		}
 		if (c == '?')
 			return usage_error(NULL);
-		given |= c == 'f' ? OPT_FORCE : c == 'y' ? OPT_YES : option_table[c - OPTION_BASE].bit;
-		if (take_option(o, c == 'f' ? OPT_FORCE : c == 'y' ? OPT_YES :
-				option_table[c - OPTION_BASE].bit, optarg))
+		bit = c == 'f' ? OPT_FORCE : c == 'y' ? OPT_YES : option_table[c - OPTION_BASE].bit;
+		given |= bit;
+		if (take_option(o, bit, optarg))
 			return RC_USAGE;
 	}
 	if (optind < argc)

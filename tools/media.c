@@ -221,8 +221,8 @@ int scan_log(struct log_scan *s, const struct media *m, bool verify)
 	e = walk_once(s);
 	if (e == -EIO) {
 		/*
-		 * The target would not start here. To tell how far the log is good all the same, walk
-		 * again and take what cannot be read for blank.
+		 * The target would not start here. To tell how far the log is good all the same,
+		 * walk again and take what cannot be read for blank.
 		 */
 		broken = s->walk;
 		s->unreadable = true;

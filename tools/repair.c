@@ -2,8 +2,8 @@
 /*
  * repair: mend a damaged cache device, or save what is on it.
  *
- * It first says what is wrong and what each way out would lose, by backing range; then it asks; only
- * then it writes. A bad superblock or record copy is rewritten from the good one. A damaged log is
+ * It first says what is wrong and what each way out would lose, by backing range; then it asks;
+ * only then it writes. A bad superblock or record copy is rewritten from the good one. A damaged log is
  *
  *   cut (--cut, the default): it ends before the damage, as if nothing had been written after; or
  *   salvaged (--skip): all that can be read, also behind the damage, is written to the backing
@@ -43,7 +43,8 @@ static void say_copies(const struct repair *r)
 	}
 	for (i = 0; i < WB_NR_COPIES; i++) {
 		if (r->m.record[i].verdict != WB_OK && r->m.record_verdict == WB_OK)
-			printf("record %d is bad (%s): it will be rewritten from the other one\n", i,
+			printf("record %d is bad (%s): it will be rewritten from the other one\n",
+			       i,
 			       wb_verdict_text(r->m.record[i].verdict));
 	}
 }
@@ -162,7 +163,9 @@ static int write_cache(struct repair *r, u64 offset, const void *block)
 
 	if (!e)
 		e = device_sync(r->dev);
-	return e ? fail_errno(-e, "cannot write to %s at byte %llu", r->dev->path, (ull)offset) : RC_OK;
+	if (!e)
+		return RC_OK;
+	return fail_errno(-e, "cannot write to %s at byte %llu", r->dev->path, (ull)offset);
 }
 
 /* The copies that are bad, from the good ones. */

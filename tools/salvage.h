@@ -7,17 +7,17 @@
  * cut off in an earlier life may still lie there, and would undo newer writes:
  *
  *   - in segments of the current life, any whole header of its epoch belongs: a cut begins a life;
- *   - in those of earlier lives, what the first header of the slot leads to by links belongs. Beyond
- *     a break in that chain, only what lies before the chunk that the next segment links to;
- *   - past the last chunk that anything calls durable, all ends at the first chunk that is not whole
- *     or does not follow the one before, as in the target.
+ *   - in those of earlier lives, what the first header of the slot leads to by links belongs.
+ *     Beyond a break in that chain, only what lies up to the chunk that the next segment links to;
+ *   - past the last chunk that anything calls durable, all ends at the first chunk that is not
+ *     whole or does not follow the one before, as in the target.
  */
 #ifndef SALVAGE_H
 #define SALVAGE_H
 
 #include "media.h"
 
-/* A place where chunks are missing: behind segment @id up to @block, before the next known chunk. */
+/* Where chunks are missing: after block @block of segment @id, before the next known chunk. */
 struct hole {
 	u64 id;
 	u32 block;

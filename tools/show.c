@@ -134,7 +134,8 @@ void show_records(const struct media *m)
 		if (c->verdict != WB_OK)
 			continue;
 		printf("  sequence         %llu\n", (ull)c->r.seq);
-		printf("  epoch            %llu, from segment %llu on, link %08x\n", (ull)c->r.epoch,
+		printf("  epoch            %llu, from segment %llu on, link %08x\n",
+		       (ull)c->r.epoch,
 		       (ull)c->r.life_start, c->r.life_link);
 		printf("  migrated         segment %llu\n", (ull)c->r.migrated);
 		printf("  durable          segment %llu, chunk %u\n", (ull)c->r.durable.id,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What else could be on a device: libblkid looks for signatures of file systems, RAIDs, partitions. */
+/* What else is on a device: libblkid looks for signatures of file systems, RAIDs, partitions. */
 #ifndef SIGNATURE_H
 #define SIGNATURE_H
 

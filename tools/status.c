@@ -23,8 +23,8 @@ struct view {
 };
 
 /*
- * The UUID is in the superblock. The cache device is open in the target, which does not keep us from
- * looking; and the superblock never changes.
+ * The UUID is in the superblock. The cache device is open in the target, which does not keep us
+ * from looking; and the superblock never changes.
  */
 static void read_uuid(struct view *v)
 {
@@ -131,7 +131,8 @@ static void print_advice(const struct view *v)
 		printf("  to do     the log is damaged: " TOOL_NAME " remove %s, then " TOOL_NAME
 		       " check %s\n", v->d->name, v->cache);
 	else if (v->d->suspended)
-		printf("  to do     it is suspended, all requests wait: dmsetup resume %s\n", v->d->name);
+		printf("  to do     it is suspended, all requests wait: dmsetup resume %s\n",
+		       v->d->name);
 	else if (state_is(s->caching, "drained"))
 		printf("  to do     nothing is cached, writes go to %s: remove it, or cache again with "
 		       TOOL_NAME " undrain %s\n", v->backing, v->d->name);
@@ -161,11 +162,12 @@ static void print_view(const struct view *v)
 	printf("%s: %s, %s%s\n", v->d->name, s->health, s->caching,
 	       v->d->suspended ? ", suspended" : "");
 	printf("  backing   %s, %s\n", v->backing, size_text(v->d->sectors << 9, size));
-	printf("  cache     %s, %s; uuid %s\n", v->cache, size_text(state_bytes(s, S_CAPACITY), size),
-	       *v->uuid ? v->uuid : "unknown");
+	size_text(state_bytes(s, S_CAPACITY), size);
+	printf("  cache     %s, %s; uuid %s\n", v->cache, size, *v->uuid ? v->uuid : "unknown");
 	printf("  full      %s: %s of %s\n", percent_text(s->n[S_USED], s->n[S_CAPACITY], full),
-	       size_text(state_bytes(s, S_USED), used), size_text(state_bytes(s, S_CAPACITY), size));
-	printf("  dirty     %s (%llu blocks); clean %s\n", size_text(state_bytes(s, S_DIRTY), dirty),
+	       size_text(state_bytes(s, S_USED), used), size);
+	printf("  dirty     %s (%llu blocks); clean %s\n",
+	       size_text(state_bytes(s, S_DIRTY), dirty),
 	       (unsigned long long)s->n[S_DIRTY], size_text(state_bytes(s, S_CLEAN), clean));
 	print_hits("reads", s, S_READ_RAM);
 	print_hits("writes", s, S_WRITE_RAM);
@@ -257,7 +259,8 @@ static int show_list(const struct view *v, size_t nr, const struct options *o)
 		return print_json(v, nr);
 	for (i = 0; i < nr; i++) {
 		if (!i)
-			printf("%-16s %-11s %-9s %10s %10s  %-16s %s\n", "NAME", "HEALTH", "CACHING",
+			printf("%-16s %-11s %-9s %10s %10s  %-16s %s\n", "NAME", "HEALTH",
+			       "CACHING",
 			       "SIZE", "DIRTY", "BACKING", "CACHE");
 		printf("%-16s %-11s %-9s %10s %10s  %-16s %s\n", v[i].d->name, v[i].s.health,
 		       v[i].s.caching, size_text(v[i].d->sectors << 9, size),

@@ -2,15 +2,15 @@
 /*
  * Write a log into the image of a formatted cache, without a kernel: mklog IMAGE < SCRIPT
  *
- * What it writes is what the script says, also where the module would never write it: torn and rotten
- * chunks, leftovers of earlier lives and laps, records that contradict the log. A line each:
+ * What it writes is what the script says, also where the module would never write it: torn and
+ * rotten chunks, leftovers of earlier lives and laps, records that contradict the log. A line each:
  *
  *	epoch N				of the chunks that follow
  *	segment ID			the next chunk is the first of that segment
  *	durable ID CHUNK		the durable point in the headers that follow
  *	version N			of the data that follows; see below
- *	chunk WHAT...			a chunk with these blocks: B, or B-C for B to C, or B/M for the
- *					sectors of hexadecimal mask M, or B+N for a tombstone of N blocks
+ *	chunk WHAT...			a chunk with these blocks: B, B-C for B to C, B/M for its
+ *					sectors of hexadecimal mask M, B+N for a tombstone
  *	torn WHAT...			the same, but its last data block is not written
  *	rotten WHAT...			the same, but with a bit of its last data block turned over
  *	keep | back			remember where we are: place and link | go back there
@@ -19,8 +19,8 @@
  *	zero ID BLOCK			destroy that block
  *	flipbyte OFFSET			turn a bit over anywhere
  *	incompat N			rewrite both superblocks with these feature flags
- *	record both|0|1 KEY=N...	rewrite records: epoch, life_start, migrated, seq, link (HEX or
- *					last), durable (ID.CHUNK); what is not given is as in the current one
+ *	record both|0|1 KEY=N...	rewrite records: epoch, life_start, migrated, seq, durable
+ *					(ID.CHUNK), link (HEX or last); the rest stays as it is
  *
  * Sector S of block B in version V is filled with the text "block B sector S version V\n".
  */
