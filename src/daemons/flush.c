@@ -420,10 +420,10 @@ static void run_flush_daemon(struct work_struct *work)
 
 	bio_list_init(&done);
 	spin_lock_irq(&c->log.lock);
-	/* Not too far ahead of the durable point, even if nobody asks for durability. */
+	/* Not too far ahead of the durable point, and what is full must get durable to migrate. */
 	lagging = c->log.order.current_id > c->log.order.durable_segment +
 					    WB_MAX_VOLATILE_SEGMENTS / 4 ||
-		  !bio_list_empty(&c->deferred);
+		  wb_order_full(&c->log.order);
 	if (lagging)
 		c->need = max(c->need, c->log.order.open);
 	if (c->log.order.failed)

@@ -52,12 +52,16 @@ bool wb_modulator_allows(struct wb_cache *c)
 {
 	unsigned int threshold = READ_ONCE(c->knob[WB_KNOB_THRESHOLD]), percent;
 	u64 nr = c->super.geom.nr_slots, free;
+	bool full;
 
-	if (READ_ONCE(c->draining) || !bio_list_empty(&c->deferred))
+	if (READ_ONCE(c->draining))
 		return true;
 	spin_lock_irq(&c->log.lock);
+	full = wb_order_full(&c->log.order);
 	free = wb_order_reusable(&c->log.order) + nr - c->log.order.current_id;
 	spin_unlock_irq(&c->log.lock);
+	if (full)
+		return true;
 	percent = div64_u64(free * 100, nr);
 	if (!READ_ONCE(c->knob[WB_KNOB_ALLOW_MIGRATE]))
 		return percent < NO_FREE;
