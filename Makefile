@@ -10,6 +10,10 @@ SHELL := /bin/bash
 VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
 DKMS_NAME := dm-writeboost
 
+# The scripts below dkms-test/ know BUILD too.
+BUILD ?= $(CURDIR)/build
+unexport BUILD
+
 # The kernel to build for, and where its headers are.
 KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
@@ -22,10 +26,9 @@ DKMS ?= dkms
 DKMS_SRC = $(SRCTREE)/$(DKMS_NAME)-$(VERSION)
 
 MODULE_BUILD := build/module/$(KVER)
-GUEST_CFLAGS := -std=gnu11 -O2 -g -static -pthread -Wall -Wextra -Wshadow -Werror
 
 .PHONY: all help module tools guest-bin install uninstall install-source install-tools test test-fast \
-	soak demo bench deb clean distclean
+	soak demo bench deb copy-of-tree clean distclean
 .DEFAULT_GOAL := all
 
 all: tools module
@@ -60,14 +63,11 @@ module:
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/$(MODULE_BUILD) modules
 
 tools:
-	$(MAKE) -C tools all
+	$(MAKE) -C tools BUILD=$(BUILD)/tools all
 
-# Programs that run in the test guests alone, so linked statically.
-guest-bin: $(patsubst dkms-test/guest-bin/%.c,build/guest-bin/%,$(wildcard dkms-test/guest-bin/*.c))
-
-build/guest-bin/%: dkms-test/guest-bin/%.c Makefile
-	@mkdir -p build/guest-bin
-	$(CC) $(GUEST_CFLAGS) -o $@ $<
+# The tests' own programs, for the guests.
+guest-bin:
+	$(MAKE) -C dkms-test/guest-src OUT=$(BUILD)/guest-bin
 
 # --- Installing ---------------------------------------------------------------------------------------------
 
@@ -115,23 +115,27 @@ install-source:
 		-exec install -D -m 644 {} $(abspath $(DESTDIR)$(DKMS_SRC))/src/{} \;
 
 install-tools:
-	$(MAKE) -C tools install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)
+	$(MAKE) -C tools BUILD=$(BUILD)/tools install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)
 
 # --- Debian packages ----------------------------------------------------------------------------------------
 
 DEB_TREE := build/deb/$(DKMS_NAME)-$(VERSION)
 
-# From a copy of what git knows (or, in an unpacked archive, of everything), with all that is not committed yet.
+# What git knows (or, in an unpacked archive, everything), with all that is not committed yet, to TREE.
+copy-of-tree:
+	@rm -rf $(TREE) && mkdir -p $(TREE)
+	@if [ -e .git ]; then git ls-files -z --cached --others --exclude-standard; \
+		else find . -path ./build -prune -o -type f -print0; fi | \
+		while IFS= read -r -d '' file; do [ ! -e "$$file" ] || cp --parents -t $(TREE) -- "$$file" || exit 1; done
+
+# From a copy, which a package build litters.
 deb:
 	@command -v dpkg-buildpackage >/dev/null && dpkg-checkbuilddeps 2>/dev/null && command -v lintian >/dev/null || { \
 		[ "$$(id -u)" = 0 ] || { echo "Install as root: dpkg-dev lintian and the Build-Depends in debian/control" >&2; exit 1; }; \
 		apt-get -q -y install --no-install-recommends dpkg-dev fakeroot lintian && \
 		apt-get -q -y --no-install-recommends build-dep ./; }
 	rm -rf build/deb
-	mkdir -p $(DEB_TREE)
-	{ git ls-files -z --cached --others --exclude-standard 2>/dev/null || \
-		find . -path ./build -prune -o -type f -print0; } | \
-		while IFS= read -r -d '' file; do [ ! -e "$$file" ] || cp --parents -t $(DEB_TREE) -- "$$file"; done
+	@$(MAKE) --no-print-directory copy-of-tree TREE=$(DEB_TREE)
 	cd $(DEB_TREE) && dpkg-buildpackage -us -uc
 	rm -rf $(DEB_TREE)
 	lintian --fail-on error --info build/deb/*.changes
@@ -140,22 +144,22 @@ deb:
 # --- Trying and testing -------------------------------------------------------------------------------------
 
 demo:
-	@dkms-test/demo/run
+	@BUILD=$(BUILD) dkms-test/demo/run
 
 test:
-	@dkms-test/rig/setup packages
-	@dkms-test/run
+	@BUILD=$(BUILD) dkms-test/rig/setup packages
+	@BUILD=$(BUILD) dkms-test/run
 
 test-fast:
-	@dkms-test/rig/setup
-	@dkms-test/run --tier fast
+	@BUILD=$(BUILD) dkms-test/rig/setup
+	@BUILD=$(BUILD) dkms-test/run --tier fast
 
 soak:
-	@dkms-test/rig/setup packages
-	@dkms-test/run --tier soak
+	@BUILD=$(BUILD) dkms-test/rig/setup packages
+	@BUILD=$(BUILD) dkms-test/run --tier soak
 
 bench:
-	@dkms-test/bench/run
+	@BUILD=$(BUILD) dkms-test/bench/run
 
 clean:
 	rm -rf build/module build/tools build/tools-sanitize build/unit build/guest-bin build/deb build/test build/demo
