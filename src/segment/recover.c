@@ -294,13 +294,29 @@ static int step(struct wb_walk *w, struct place *p, enum wb_verdict *v)
 		return err;
 	}
 
+	w->durable = wb_pos_max(w->durable, c->h.durable);
+	err = settle_durable(w);
+	/*
+	 * No writer gets that far ahead of its durable point (order.c). So this was made up, and to
+	 * believe it would let a made-up log take any amount of memory.
+	 */
+	if (!err && w->fifo && c->h.id - w->fifo->h.id > WB_MAX_VOLATILE_SEGMENTS) {
+		*v = WB_BAD_FIELD;
+		w->state = WB_LOG_DAMAGED;
+		note(w, p->id, p->block, *v,
+		     "a chunk is impossibly far from the last durable one: the log is damaged here");
+	}
+	if (err || *v != WB_OK) {
+		wb_free(c);
+		return err;
+	}
+
 	w->link = c->h.crc;
 	w->link_known = true;
 	p->block += 1 + c->h.nr_entries;
 	p->chunk++;
 	*w->fifo_tail = c;
 	w->fifo_tail = &c->next;
-	w->durable = wb_pos_max(w->durable, c->h.durable);
 	return settle_durable(w);
 }
 
