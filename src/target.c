@@ -200,6 +200,8 @@ static int wb_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	ti->num_flush_bios = 1;
 	ti->flush_supported = true;	/* the RAM buffer is volatile whatever the devices are */
 	ti->num_discard_bios = 1;
+	/* Else device-mapper would want the cache device to take discards as well; it gets none. */
+	ti->discards_supported = bdev_max_discard_sectors(t->backing_dev->bdev);
 	ti->num_write_zeroes_bios = 0;
 	ti->limit_swap_bios = true;
 	return 0;
@@ -242,6 +244,12 @@ static int wb_preresume(struct dm_target *ti)
 	bool fresh = !t->cache;
 	int err = 0, k;
 
+	/* The devices may have changed since the constructor looked. */
+	if (fresh)
+		err = check_devices(t) ?: check_super(t);
+	if (err)
+		return err;
+
 	mutex_lock(&wb_registry_lock);
 	if (fresh) {
 		t->cache = wb_cache_get(t, &err);
@@ -267,15 +275,19 @@ static void wb_resume(struct dm_target *ti)
 		wb_warn(t->cache, "cannot make the folder in sysfs; messages work");
 }
 
-/* Held writes would keep a suspend waiting. With noflush they may go back to device-mapper. */
+/*
+ * The file system above still does I/O after this, so it only hurries things on: what is in RAM
+ * starts on its way, so that postsuspend finds little. Held writes would keep the suspend waiting;
+ * with noflush they may go back to device-mapper.
+ */
 static void wb_presuspend(struct dm_target *ti)
 {
 	struct wb_target *t = ti->private;
 
-	if (!dm_noflush_suspending(ti))
-		return;
-	WRITE_ONCE(t->cache->requeue, true);
+	if (dm_noflush_suspending(ti))
+		WRITE_ONCE(t->cache->requeue, true);
 	wb_flush_kick(t->cache);
+	wb_sync_now(t->cache);
 }
 
 static void wb_presuspend_undo(struct dm_target *ti)
@@ -340,6 +352,11 @@ static int wb_message(struct dm_target *ti, unsigned int argc, char **argv, char
 	unsigned int v;
 	int err;
 
+	if (!c) {
+		DMERR("%s: the device could not be resumed and takes no messages; see the lines before",
+		      dm_device_name(dm_table_get_md(ti->table)));
+		return -ENXIO;
+	}
 	if (argc == 1)
 		return simple_message(c, argv[0]);
 	if (argc != 2) {
