@@ -50,6 +50,8 @@ void wb_flush_stop(struct wb_cache *c);
 /* sync.c */
 void wb_sync_init(struct wb_cache *c);
 void wb_sync_start(struct wb_cache *c);
+/* Do not wait for the interval. */
+void wb_sync_now(struct wb_cache *c);
 
 /* recorder.c */
 void wb_recorder_init(struct wb_cache *c);

@@ -44,6 +44,12 @@ void wb_sync_init(struct wb_cache *c)
 	INIT_DELAYED_WORK(&c->sync_work, sync_work);
 }
 
+void wb_sync_now(struct wb_cache *c)
+{
+	if (READ_ONCE(c->running))
+		mod_delayed_work(c->wq, &c->sync_work, 0);
+}
+
 void wb_sync_start(struct wb_cache *c)
 {
 	mod_delayed_work(c->wq, &c->sync_work, period(c));
