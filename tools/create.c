@@ -132,7 +132,7 @@ int verb_create(const struct args *a, const struct options *o)
 
 	for (i = 0; !rc && i < o->nr_kv; i++)
 		rc = knob_check(o->kv[i], key, sizeof(key), value, sizeof(value));
-	if (!rc && (!*p.name || strchr(p.name, '/'))) {
+	if (!rc && (!*p.name || strchr(p.name, '/') || strlen(p.name) >= DM_NAME_MAX)) {
 		err("'%s' is not a name a device can have", p.name);
 		rc = RC_USAGE;
 	}

@@ -13,10 +13,11 @@
 #include "tool.h"
 
 #define DM_TARGET	"writeboost"
+#define DM_NAME_MAX	128	/* the ending zero counts */
 #define DM_UUID_PREFIX	"WRITEBOOST-"
 
 struct dm_device {
-	char name[128];
+	char name[DM_NAME_MAX];
 	char uuid[130];
 	dev_t rdev;
 	int open_count;

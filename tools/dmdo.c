@@ -97,31 +97,87 @@ static int create_failed(int e, int kmsg, const char *name)
 	return code_of_errno(e);
 }
 
-int dm_create_device(const char *name, const char *uuid, u64 sectors, const char *table)
+/* A task for @name; NULL without memory. */
+static struct dm_task *task_for(int type, const char *name)
 {
-	struct dm_task *t = dm_task_create(DM_DEVICE_CREATE);
-	int kmsg, e, rc = RC_OK;
+	struct dm_task *t = dm_task_create(type);
+
+	if (t && dm_task_set_name(t, name))
+		return t;
+	if (t)
+		dm_task_destroy(t);
+	return NULL;
+}
+
+static int run_and_free(struct dm_task *t, bool settle)
+{
+	int e = 0;
 
 	if (!t)
-		return out_of_memory();
-	if (!dm_task_set_name(t, name)) {
+		return ENOMEM;
+	if (settle)
+		e = run_and_settle(t);
+	else if (!dm_task_run(t))
+		e = dm_task_get_errno(t) ?: EIO;
+	dm_task_destroy(t);
+	return e;
+}
+
+static int make_empty(const char *name, const char *uuid)
+{
+	struct dm_task *t = task_for(DM_DEVICE_CREATE, name);
+
+	/* The node comes with the table, and so after udev may look into it. */
+	if (t && (!dm_task_set_uuid(t, uuid) ||
+		  !dm_task_set_add_node(t, DM_ADD_NODE_ON_RESUME))) {
 		dm_task_destroy(t);
-		err("'%s' is not a name a device can have", name);
-		return RC_USAGE;
+		t = NULL;
 	}
-	if (!dm_task_set_uuid(t, uuid) || !dm_task_add_target(t, 0, sectors, DM_TARGET, table) ||
-	    !dm_task_set_add_node(t, DM_ADD_NODE_ON_RESUME)) {
+	return run_and_free(t, false);
+}
+
+static int load_table(const char *name, u64 sectors, const char *table)
+{
+	struct dm_task *t = task_for(DM_DEVICE_RELOAD, name);
+
+	if (t && !dm_task_add_target(t, 0, sectors, DM_TARGET, table)) {
 		dm_task_destroy(t);
-		return out_of_memory();
+		t = NULL;
 	}
-	kmsg = kmsg_open();
-	/* Creates, loads and resumes; on failure libdevmapper removes what it had made. */
-	e = run_and_settle(t);
+	return run_and_free(t, false);
+}
+
+static int resume(const char *name)
+{
+	struct dm_task *t = task_for(DM_DEVICE_RESUME, name);
+
+	if (t && !dm_task_set_add_node(t, DM_ADD_NODE_ON_RESUME)) {
+		dm_task_destroy(t);
+		t = NULL;
+	}
+	return run_and_free(t, true);
+}
+
+/*
+ * In three steps, where libdevmapper would do all at once: it would then also remove what it made,
+ * and with that forget the error number, which tells damage from other errors.
+ */
+int dm_create_device(const char *name, const char *uuid, u64 sectors, const char *table)
+{
+	int kmsg = kmsg_open(), e, rc = RC_OK;
+
+	e = make_empty(name, uuid);
+	if (!e) {
+		e = load_table(name, sectors, table);
+		if (!e)
+			e = resume(name);
+		if (e)
+			run_and_free(task_for(DM_DEVICE_REMOVE, name), true);
+	}
 	if (e)
 		rc = create_failed(e, kmsg, name);
 	else if (kmsg >= 0)
 		close(kmsg);
-	dm_task_destroy(t);
 	return rc;
 }
 

@@ -22,8 +22,8 @@ struct watch {
 	bool terminal;
 	double begin, last_line, last_progress;
 	double last_time, rate;		/* blocks per second, smoothed */
-	u64 most, last_dirty;
-	u64 last_migrated;
+	u64 most, least, last_dirty;	/* dirty blocks */
+	u64 last_id;			/* migrated */
 };
 
 /* ---------------------------------------------------------------- what is shown */
@@ -58,19 +58,22 @@ static void draw(struct watch *w, bool end)
 
 static void measure(struct watch *w, double t)
 {
-	u64 dirty = w->s.n[S_DIRTY], migrated = w->s.n[S_MIGRATED_BLOCKS];
+	u64 dirty = w->s.n[S_DIRTY], id = w->s.n[S_MIGRATED_ID];
 	double dt = t - w->last_time, now_rate;
 
 	if (dirty > w->most)
 		w->most = dirty;
-	if (dirty != w->last_dirty || migrated != w->last_migrated)
+	/* The count of blocks written is no progress: it may be the same ones again and again. */
+	if (dirty < w->least || id != w->last_id) {
 		w->last_progress = t;
+		w->least = dirty;
+		w->last_id = id;
+	}
 	if (dt >= 1) {
 		now_rate = dirty < w->last_dirty ? (double)(w->last_dirty - dirty) / dt : 0;
 		w->rate = w->rate > 0 ? 0.7 * w->rate + 0.3 * now_rate : now_rate;
 		w->last_time = t;
 		w->last_dirty = dirty;
-		w->last_migrated = migrated;
 	}
 }
 
@@ -163,7 +166,8 @@ static int drain(struct dm_device *d, const struct options *o)
 	w.last_progress = w.begin;
 	w.most = w.s.n[S_DIRTY];
 	w.last_dirty = w.most;
-	w.last_migrated = w.s.n[S_MIGRATED_BLOCKS];
+	w.least = w.most;
+	w.last_id = w.s.n[S_MIGRATED_ID];
 	rc = watch(&w, o->timeout);
 	if (w.terminal)
 		draw(&w, true);
