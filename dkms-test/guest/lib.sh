@@ -1,18 +1,20 @@
 # shellcheck shell=sh disable=SC3043,SC3047,SC3028 # run by bash --posix
-# What every case begins with: `. /lib.sh`. Cases are POSIX sh and `local`. They are run by `bash --posix`, which unlike
-# smaller shells can say which command it was that failed.
+# What every case begins with: `. /lib.sh`. Cases are POSIX sh and `local`. They are run by `bash
+# --posix`, which unlike smaller shells can say which command it was that failed.
 #
-# Sourcing it promises: the shell stops at the first command that fails; the module dm_writeboost is loaded
-# (unless the case has set WB_MODULE=none before); and when the case ends well, its mounts, device-mapper devices,
-# RAM disks and loop devices are removed. If that does not work, or the module cannot be unloaded and loaded again
-# afterwards (a leaked reference), or the kernel's log is not clean, the case has failed. What a failed case leaves is
-# not touched: run-cases shows it, and that guest is not used again.
+# Sourcing it promises: the shell stops at the first command that fails; the module dm_writeboost is
+# loaded (unless the case has set WB_MODULE=none before); and when the case ends well, its mounts,
+# device-mapper devices, RAM disks and loop devices are removed. If that does not work, or the
+# module cannot be unloaded and loaded again afterwards (a leaked reference), or the kernel's log is
+# not clean, the case has failed. What a failed case leaves is not touched: run-cases shows it, and
+# that guest is not used again.
 #
 # A case's header may hold, each on a comment line of its own:
 #	# tier: fast|full|soak		when it is run (default full)
 #	# time-limit: SECONDS		default 120
 #	# needs: WORD...		kernel modules or programs; skipped where one is missing
-#	# vm: OPTION...			options for `vm`, such as --icount or --mem 2G; such a case has other guests
+#	# vm: OPTION...			options for `vm`, such as --smp 2 (the default is 1 CPU),
+#					--icount or --mem 2G; cases with the same ones share a guest
 set -eu
 if [ -n "${BASH_VERSION:-}" ]; then
 	# shellcheck disable=SC3041 # set -E: in functions too
@@ -28,7 +30,7 @@ WB_MODULE=${WB_MODULE:-dm_writeboost}
 # There is no udev: libdevmapper is to make the nodes itself, and wait for nobody.
 export DM_DISABLE_UDEV=1
 
-# --- Verdicts ---------------------------------------------------------------------------------------------------
+# --- Verdicts -------------------------------------------------------------------------------------
 
 # fail REASON: the case ends as failed.
 fail() { echo "FAIL: $*" >&2; exit 1; }
@@ -40,10 +42,14 @@ skip() { echo "SKIP: $*" >&2; exit 77; }
 expect_eq() { [ "$1" = "$2" ] || fail "${3:-value} is '$1', expected '$2'"; }
 
 # expect_match TEXT REGEX [WHAT]: some line of TEXT matches.
-expect_match() { printf '%s\n' "$1" | grep -qE -e "$2" || fail "${3:-text} is '$1', expected a match of '$2'"; }
+expect_match()
+{
+	printf '%s\n' "$1" | grep -qE -e "$2" || fail "${3:-text} is '$1', expected a match of '$2'"
+}
 
-# expect_fail COMMAND...: it must fail, by itself and not by a signal. What it printed is left in $output. (Better
-# than `! COMMAND`, which no shell stops at; and not in an `if`, where functions do not stop at what fails in them.)
+# expect_fail COMMAND...: it must fail, by itself and not by a signal. What it printed is left in
+# $output. (Better than `! COMMAND`, which no shell stops at; and not in an `if`, where functions do
+# not stop at what fails in them.)
 expect_fail()
 {
 	local status
@@ -78,11 +84,12 @@ uptime_ms()
 	echo $((${up%.*} * 1000 + 1${up#*.} * 10 - 1000))
 }
 
-# --- Disks ------------------------------------------------------------------------------------------------------
+# --- Disks ----------------------------------------------------------------------------------------
 
 NULLB=/sys/kernel/config/nullb
 
-# need_block PATH...: fails unless each is a block device (fio and dd would make a regular file in /dev).
+# need_block PATH...: fails unless each is a block device (fio and dd would make a regular file in
+# /dev).
 need_block()
 {
 	local path
@@ -91,9 +98,10 @@ need_block()
 	done
 }
 
-# make_ram_disk NAME SIZE_MB [SECTOR_SIZE [ATTRIBUTE=VALUE...]]: a null_blk with memory, gone when the case ends. The
-# attributes are those of null_blk's configfs folder (irqmode, completion_nsec, hw_queue_depth, cache_size,
-# badblocks ...). Prints the path of the device; so call it as `cache=$(make_ram_disk cache 64)`.
+# make_ram_disk NAME SIZE_MB [SECTOR_SIZE [ATTRIBUTE=VALUE...]]: a null_blk with memory, gone when
+# the case ends. The attributes are those of null_blk's configfs folder (irqmode, completion_nsec,
+# hw_queue_depth, cache_size, badblocks ...). Prints the path of the device; so call it as
+# `cache=$(make_ram_disk cache 64)`.
 make_ram_disk()
 {
 	local name="$1" size="$2" sector="${3:-512}" dir="$NULLB/$1" attribute path
@@ -101,7 +109,8 @@ make_ram_disk()
 	[ -d "$NULLB" ] || modprobe null_blk
 	mkdir "$dir" || fail "there is a RAM disk $name already"
 	for attribute in memory_backed=1 "size=$size" "blocksize=$sector" "$@" power=1; do
-		echo "${attribute#*=}" >"$dir/${attribute%%=*}" || fail "null_blk does not take $attribute"
+		echo "${attribute#*=}" >"$dir/${attribute%%=*}" ||
+			fail "null_blk does not take $attribute"
 	done
 	# Later kernels name the disk after the folder.
 	path=/dev/$name
@@ -126,16 +135,17 @@ run_fio()
 	local device="$1"
 	shift
 	need_block "$device"
-	fio --name=fio --filename="$device" --direct=1 --randrepeat=1 --output=/tmp/fio.out "$@" || {
+	fio --name=fio --filename="$device" --direct=1 --randrepeat=1 \
+		--output=/tmp/fio.out "$@" || {
 		cat /tmp/fio.out
 		fail "fio failed on $device: $*"
 	}
 }
 
-# --- Device-mapper ----------------------------------------------------------------------------------------------
+# --- Device-mapper --------------------------------------------------------------------------------
 
-# dm_create NAME TABLE: creates and activates it, and checks /dev/mapper/NAME. A table of several lines is one
-# argument.
+# dm_create NAME TABLE: creates and activates it, and checks /dev/mapper/NAME. A table of several
+# lines is one argument.
 dm_create()
 {
 	printf '%s\n' "$2" | dmsetup create "$1" || fail "device $1 was not created"
@@ -159,19 +169,28 @@ dm_remove()
 
 dm_exists() { dmsetup info "$1" >/dev/null 2>&1; }
 
-# --- The kernel's log -------------------------------------------------------------------------------------------
+# --- The kernel's log -----------------------------------------------------------------------------
 
 # What no case may leave in the log.
-KERNEL_ALARMS='WARNING:|BUG:|Oops|Call Trace|INFO: task .* blocked|rcu.*stall|soft lockup|hard LOCKUP|lockdep|'\
-'refcount_t|possible (recursive|circular)|inconsistent lock|suspicious RCU|sleeping function|while atomic|'\
-'general protection|UBSAN|KASAN|KFENCE|use-after-free|corruption|still has objects|objects remaining'
+KERNEL_ALARMS='WARNING:|BUG:|Oops|Call Trace|INFO: task .* blocked|rcu.*stall|soft lockup|'\
+'hard LOCKUP|lockdep|refcount_t|possible (recursive|circular)|inconsistent lock|suspicious RCU|'\
+'sleeping function|while atomic|general protection|UBSAN|KASAN|KFENCE|use-after-free|corruption|'\
+'still has objects|objects remaining'
 EXPECTED_ALARMS='^$'
 
 # expect_kernel_log REGEX: this case brings lines about that match; they are no alarm.
 expect_kernel_log() { EXPECTED_ALARMS="$EXPECTED_ALARMS|$1"; }
 
-# kernel_log: since the case's start.
-kernel_log() { dmesg | sed -n "/case-start: $CASE\$/,\$p"; }
+# kernel_log: since the case's start; all there is when that has been overwritten.
+kernel_log()
+{
+	dmesg >/tmp/kernel.log
+	if grep -q "case-start: $CASE\$" /tmp/kernel.log; then
+		sed -n "/case-start: $CASE\$/,\$p" /tmp/kernel.log
+	else
+		cat /tmp/kernel.log
+	fi
+}
 
 # kernel_log_has REGEX
 kernel_log_has() { kernel_log | grep -qE -e "$1"; }
@@ -180,12 +199,13 @@ kernel_log_has() { kernel_log | grep -qE -e "$1"; }
 kernel_log_clean()
 {
 	local alarms
-	alarms=$(kernel_log | grep -E -e "$KERNEL_ALARMS" | grep -vE -e "$EXPECTED_ALARMS") || return 0
+	alarms=$(kernel_log | grep -E -e "$KERNEL_ALARMS" | grep -vE -e "$EXPECTED_ALARMS") ||
+		return 0
 	kernel_log | tail -n 60
 	fail "kernel log: $(printf '%s\n' "$alarms" | head -n 1)"
 }
 
-# --- Beginning and end ------------------------------------------------------------------------------------------
+# --- Beginning and end ----------------------------------------------------------------------------
 
 # Newest first: a mount may hang on an earlier one.
 unmount_all()
@@ -208,7 +228,11 @@ remove_all_dm()
 		done
 		before=$names names=$(dm_names)
 	done
-	[ -z "$names" ] || { echo "device-mapper devices that cannot be removed:"; dmsetup info; return 1; }
+	[ -z "$names" ] || {
+		echo "device-mapper devices that cannot be removed:"
+		dmsetup info
+		return 1
+	}
 }
 
 remove_disks()

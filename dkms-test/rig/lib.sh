@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # What the rig's host scripts share: where things lie, which kernels there are, how to speak.
 #
-# Sourced, never run. Everything produced lies below $BUILD; nothing outside it is changed, apart from
-# the packages that `setup` installs.
+# Sourced, never run. Everything produced lies below $BUILD; nothing outside it is changed, apart
+# from the packages that `setup` installs.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 RIG=$ROOT/dkms-test/rig
@@ -23,8 +23,8 @@ main_kernel()
 	esac
 }
 
-# kernel_suite KERNEL: where KERNEL comes from. Prints "host" (the machine's own apt sources), the name of
-# another suite, or nothing when this machine has no way to build for it.
+# kernel_suite KERNEL: where KERNEL comes from. Prints "host" (the machine's own apt sources), the
+# name of another suite, or nothing when this machine has no way to build for it.
 kernel_suite()
 {
 	case $(host_release)/$1 in
@@ -47,7 +47,8 @@ check_kernel()
 need_kernel()
 {
 	check_kernel "$1"
-	[ -e "$BUILD/kernels/$1/stamp" ] || die "kernel $1 is not unpacked: run dkms-test/rig/setup $1"
+	[ -e "$BUILD/kernels/$1/stamp" ] ||
+		die "kernel $1 is not unpacked: run dkms-test/rig/setup $1"
 }
 
 # kernel_version KERNEL: what `uname -r` says in the guest.
@@ -60,9 +61,9 @@ kernel_compiler() { grep -o 'gcc-[0-9]*' "$BUILD/kernels/$1/headers/.kernelvaria
 needs_chroot() { [ "$1" = 7.2 ]; }
 CHROOT=$BUILD/chroot/trixie
 
-# in_toolchain KERNEL COMMAND...: run COMMAND where KERNEL's modules can be built. A chroot sees $BUILD at the
-# same path, and /proc (objtool reads it), by bind mounts in a mount namespace of their own that ends with
-# the command.
+# in_toolchain KERNEL COMMAND...: run COMMAND where KERNEL's modules can be built. A chroot sees
+# $BUILD at the same path, and /proc (objtool reads it), by bind mounts in a mount namespace of
+# their own that ends with the command.
 in_toolchain()
 {
 	local kernel=$1
@@ -73,6 +74,6 @@ in_toolchain()
 	fi
 	mkdir -p "$CHROOT$BUILD"
 	# shellcheck disable=SC2016 # the inner shell expands it
-	unshare --mount sh -c 'mount --bind "$1" "$2$1" && mount --rbind /proc "$2/proc" && shift && exec chroot "$@"' \
-		sh "$BUILD" "$CHROOT" "$@"
+	unshare --mount sh -c 'mount --bind "$1" "$2$1" && mount --rbind /proc "$2/proc" && shift &&
+			       exec chroot "$@"' sh "$BUILD" "$CHROOT" "$@"
 }
