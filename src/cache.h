@@ -190,6 +190,9 @@ struct wb_cache {
 	unsigned int backing_load;	/* percent, by others than the migrate daemon */
 	u64 load_ticks, load_ios, load_own;
 	unsigned long load_at;
+	u64 glance_blocks;
+	unsigned long glance_at;
+	bool glance_busy;
 	bool migration_stuck;
 
 	enum wb_health health;

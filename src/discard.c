@@ -5,41 +5,60 @@
  * backing device holds by then; and the discard is passed down. It is acknowledged when the backing
  * device has done it.
  *
- * Order: copies first, then the wait for migration writes of these blocks that are in flight (else
- * one could land behind the discard), then the backing device. Only whole blocks lose their copies;
- * the ends of a discard that is not aligned are merely passed down, and read as cached, or as the
- * device says.
+ * Order: the tombstone, for which there may be no room yet; the copies; the wait for migration writes
+ * of these blocks that are in flight (else one could land behind the discard); the backing device.
+ * Between the second and the last a read may see what the backing device had before, as contents
+ * under a discard may. Only whole blocks lose their copies; the ends of a discard that is not aligned
+ * are merely passed down, and read as cached, or as the device says.
  *
  * That a tombstone is not durable yet does no harm: after a crash the old copies may be back, as
  * they were before a discard that nobody had flushed.
  */
 #include "daemons/daemons.h"
 
-/* Drop all copies of @block. Return: whether there were any. */
-static bool drop_block(struct wb_cache *c, u64 block)
+static bool any_copy(struct wb_cache *c, u64 block, u64 end)
 {
-	spinlock_t *lock = wb_bucket_lock(c, block);
-	bool any = false;
-	u32 place;
-
-	spin_lock(lock);
-	while ((place = wb_index_first(&c->index, block)) != WB_NO_PLACE) {
-		wb_index_unlink(&c->index, place, wb_count_live, c);
-		any = true;
-	}
-	spin_unlock(lock);
-	return any;
-}
-
-static bool drop_range(struct wb_cache *c, u64 block, u64 end)
-{
+	spinlock_t *lock;
 	bool any = false;
 
-	for (; block < end; block++) {
-		any |= drop_block(c, block);
+	for (; !any && block < end; block++) {
+		lock = wb_bucket_lock(c, block);
+		spin_lock(lock);
+		any = wb_index_first(&c->index, block) != WB_NO_PLACE;
+		spin_unlock(lock);
 		cond_resched();
 	}
 	return any;
+}
+
+static void drop_copies(struct wb_cache *c, u64 block, u64 end)
+{
+	spinlock_t *lock;
+	u32 place;
+
+	for (; block < end; block++) {
+		lock = wb_bucket_lock(c, block);
+		spin_lock(lock);
+		while ((place = wb_index_first(&c->index, block)) != WB_NO_PLACE)
+			wb_index_unlink(&c->index, place, wb_count_live, c);
+		spin_unlock(lock);
+		cond_resched();
+	}
+}
+
+/* Return: false if the log will not take a tombstone any more. */
+static bool put_tombstone(struct wb_cache *c, u64 block, u64 end)
+{
+	/* With no room it waits, as a write would. In mode drained there is nothing to protect from. */
+	while (READ_ONCE(c->mode) != WB_MODE_DRAINED &&
+	       !wb_log_tombstone(c, block, end - block)) {
+		if (wb_log_hopeless(c))
+			return false;
+		wb_flush_kick(c);
+		wb_migrate_kick(c);
+		schedule_timeout_uninterruptible(1);
+	}
+	return true;
 }
 
 static void discard_work(struct work_struct *work)
@@ -55,18 +74,13 @@ static void discard_work(struct work_struct *work)
 
 	if (block < end) {
 		wb_stat_add(c, WB_STAT_DISCARDS, end - block);
-		/* With no room for a tombstone the discard waits, as a write would. */
-		if (drop_range(c, block, end))
-			while (READ_ONCE(c->mode) != WB_MODE_DRAINED &&
-			       !wb_log_tombstone(c, block, end - block)) {
-				if (wb_log_hopeless(c)) {
-					bio_io_error(bio);
-					return;
-				}
-				wb_flush_kick(c);
-				wb_migrate_kick(c);
-				schedule_timeout_uninterruptible(1);
+		if (any_copy(c, block, end)) {
+			if (!put_tombstone(c, block, end)) {
+				bio_io_error(bio);
+				return;
 			}
+			drop_copies(c, block, end);
+		}
 		wb_migrate_wait_range(c, block, end - block);
 	}
 	bio_set_dev(bio, c->backing);

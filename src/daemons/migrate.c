@@ -417,12 +417,32 @@ static u32 window_size(const struct wb_migrator *m, u32 i)
 	return n;
 }
 
+/*
+ * Let users who came meanwhile go first. Nothing is in flight while this waits, so no discard waits for
+ * it.
+ */
+static void give_way(struct wb_migrator *m)
+{
+	bool waited = false;
+
+	while (!READ_ONCE(m->stop) && !wb_modulator_allows(m->c)) {
+		if (!waited) {
+			wait_window(&m->windows[0]);
+			wait_window(&m->windows[1]);
+			set_busy(m, 1, 0);
+			waited = true;
+		}
+		schedule_timeout_uninterruptible(HZ / 20);
+	}
+}
+
 static void move_all(struct wb_migrator *m)
 {
 	u32 i, n, turn = 0, first_busy = 0;
 	struct window *w;
 
 	for (i = 0; i < m->nr && !READ_ONCE(m->stop); i += n, turn ^= 1) {
+		give_way(m);
 		w = &m->windows[turn];
 		wait_window(w);		/* its last writes */
 		if (w->write_error)

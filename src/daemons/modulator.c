@@ -6,6 +6,11 @@
  * and how many requests it served, and takes away the share that was our own: what is left is the
  * load that others put on it. Migration runs while that is below migrate_threshold percent.
  *
+ * While there is plenty of room, migration also keeps away from users who are busy with the device
+ * themselves: it would compete with them for the cache device and the CPUs, and what they overwrite
+ * meanwhile need not be migrated at all. This is looked at more often, between the windows of a
+ * batch, so that a burst meets no batch that has long to go.
+ *
  * As the log fills up the threshold rises, from its own value at LOW_FREE percent of free slots to
  * 100 at NO_FREE, where migration runs whatever the load: so writers meet a slope and not a cliff.
  */
@@ -13,6 +18,8 @@
 #include "daemons.h"
 
 #define PERIOD		(HZ / 2)
+#define GLANCE		(HZ / 20)	/* how often to look at the users' own I/O */
+#define BUSY_RATE	2048		/* blocks a second: 8 MiB/s */
 #define LOW_FREE	50	/* percent of the slots */
 #define NO_FREE		20
 
@@ -48,6 +55,23 @@ static void modulator_work(struct work_struct *work)
 	queue_delayed_work(c->wq, &c->modulator_work, PERIOD);
 }
 
+/* Are users moving much? Only the migrate daemon calls it. */
+static bool users_are_busy(struct wb_cache *c)
+{
+	unsigned long elapsed = jiffies - c->glance_at;
+	u64 blocks = 0;
+	int s;
+
+	if (elapsed < GLANCE)
+		return c->glance_busy;
+	for (s = WB_STAT_READ_RAM; s <= WB_STAT_WRITE_MISS; s++)
+		blocks += wb_stat_sum(c, s);
+	c->glance_busy = (blocks - c->glance_blocks) * HZ > (u64)elapsed * BUSY_RATE;
+	c->glance_blocks = blocks;
+	c->glance_at = jiffies;
+	return c->glance_busy;
+}
+
 bool wb_modulator_allows(struct wb_cache *c)
 {
 	unsigned int threshold = READ_ONCE(c->knob[WB_KNOB_THRESHOLD]), percent;
@@ -67,6 +91,8 @@ bool wb_modulator_allows(struct wb_cache *c)
 		return percent < NO_FREE;
 	if (percent < NO_FREE || !READ_ONCE(c->knob[WB_KNOB_MODULATOR]))
 		return true;
+	if (percent >= LOW_FREE && users_are_busy(c))
+		return false;
 	if (percent < LOW_FREE)
 		threshold += (100 - threshold) * (LOW_FREE - percent) / (LOW_FREE - NO_FREE);
 	return threshold >= 100 || READ_ONCE(c->backing_load) < threshold;
