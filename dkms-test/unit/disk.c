@@ -25,6 +25,47 @@ void buf_put(struct buf *b)
 		free(b);
 }
 
+/*
+ * Copies of devices come and go by the thousand. Large allocations are fresh pages from the kernel
+ * each time, so a few are kept.
+ */
+#define NR_SPARE 6
+static struct {
+	u8 *p;
+	u64 size;
+} spare[NR_SPARE];
+
+static u8 *media_get(u64 size)
+{
+	u8 *p;
+	u32 i;
+
+	for (i = 0; i < NR_SPARE; i++) {
+		if (spare[i].p && spare[i].size == size) {
+			p = spare[i].p;
+			spare[i].p = NULL;
+			return p;
+		}
+	}
+	p = malloc(size);
+	CHECK(p);
+	return p;
+}
+
+static void media_put(u8 *p, u64 size)
+{
+	static u32 next;
+	u32 i;
+
+	for (i = 0; i < NR_SPARE && spare[i].p; i++)
+		;
+	if (i == NR_SPARE)
+		i = next++ % NR_SPARE;
+	free(spare[i].p);
+	spare[i].p = p;
+	spare[i].size = size;
+}
+
 u64 disk_at(u64 off)
 {
 	u32 i;
@@ -42,8 +83,8 @@ void disk_init(struct disk *d, const struct wb_geom *g)
 {
 	memset(d, 0, sizeof(*d));
 	d->size = disk_at(wb_slot_offset(g, g->nr_slots, 0));
-	d->stable = calloc(1, d->size);
-	CHECK(d->stable);
+	d->stable = media_get(d->size);
+	memset(d->stable, 0, d->size);
 }
 
 static void drop(struct disk_write *w)
@@ -59,7 +100,7 @@ void disk_exit(struct disk *d)
 	for (i = 0; i < d->nr_writes; i++)
 		drop(&d->writes[i]);
 	free(d->writes);
-	free(d->stable);
+	media_put(d->stable, d->size);
 	memset(d, 0, sizeof(*d));
 }
 
@@ -68,9 +109,9 @@ void disk_copy(struct disk *to, const struct disk *from)
 	u32 i, n;
 
 	*to = *from;
-	to->stable = malloc(from->size);
+	to->stable = media_get(from->size);
 	to->writes = calloc(from->nr_writes + 1, sizeof(*to->writes));
-	CHECK(to->stable && to->writes);
+	CHECK(to->writes);
 	to->max_writes = from->nr_writes + 1;
 	memcpy(to->stable, from->stable, from->size);
 	for (i = 0; i < from->nr_writes; i++) {
@@ -178,7 +219,8 @@ void disk_crash(struct disk *d, enum disk_crash how, struct rng *r)
 			/* fall through */
 		default:
 			/* whole, nothing, a few sectors, most sectors, a beginning, an end */
-			switch (luck == 4 ? rng_below(r, 6) : luck ? rng_below(r, 2 + luck) : 2 + rng_below(r, 4)) {
+			switch (luck == 4 ? rng_below(r, 6) :
+				luck ? rng_below(r, 2 + luck) : 2 + rng_below(r, 4)) {
 			case 0:
 				break;
 			case 1:

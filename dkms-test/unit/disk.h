@@ -2,9 +2,10 @@
 /*
  * A simulated cache device with a volatile cache.
  *
- * A write lives from its submission until a flush that was issued after its completion succeeds (or,
- * with FUA, until its completion). What lives at a crash may reach the media whole, in part or not at
- * all, sector by sector, in flight or completed: disk_crash() picks one of the legal outcomes.
+ * A write lives from its submission until a flush that was issued after its completion succeeds
+ * (or, with FUA, until its completion). What lives at a crash may reach the media whole, in part or
+ * not at all, sector by sector, in flight or completed: disk_crash() picks one of the legal
+ * outcomes.
  */
 #ifndef TEST_DISK_H
 #define TEST_DISK_H
@@ -55,7 +56,7 @@ void disk_init(struct disk *d, const struct wb_geom *g);
 void disk_exit(struct disk *d);
 void disk_copy(struct disk *to, const struct disk *from);
 
-/* Where byte @off of a cache device lies in @stable: the slots, and of what precedes them the records. */
+/* Where byte @off of a cache device lies in @stable: the records, then the slots. */
 u64 disk_at(u64 off);
 
 /* Submitting gives a handle. Takes over the caller's reference of @b. */

@@ -252,7 +252,8 @@ static void test_super(void)
 	d->nr_slots = cpu_to_le64(4);
 	reseal(copy, offsetof(struct wb_super_disk, crc), sizeof(copy));
 	d = (void *)block;
-	TRY(slot_blocks, cpu_to_le32(1u << 20 | d->slot_blocks), WB_BAD_FIELD);	/* << 12 overflows */
+	/* Shifted to bytes, this overflows to a size that would do. */
+	TRY(slot_blocks, cpu_to_le32(1u << 20 | d->slot_blocks), WB_BAD_FIELD);
 	TRY(slot_blocks, cpu_to_le32(s.geom.slot_blocks), WB_OK);
 	TRY(nr_slots, 0, WB_BAD_FIELD);
 	TRY(nr_slots, cpu_to_le64(3), WB_BAD_FIELD);
@@ -513,7 +514,7 @@ static void test_header(void)
 	TRY(magic, 0, WB_NOT_OURS);
 	TRY(seed, cpu_to_le64(g.seed + 1), WB_BAD_SEED);
 	TRY(id, 0, WB_BAD_FIELD);
-	TRY(id, cpu_to_le64(31), WB_OK);	/* of the same lap: only its place says it is wrong */
+	TRY(id, cpu_to_le64(31), WB_OK);	/* same lap: only its place can tell */
 	TRY(id, cpu_to_le64(30 + g.nr_slots), WB_BAD_FIELD);
 	TRY(id, ~0ull, WB_BAD_FIELD);
 	TRY(lap, 0, WB_BAD_FIELD);

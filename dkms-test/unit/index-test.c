@@ -3,10 +3,10 @@
  * The index against a naive map.
  *
  * A small ring of slots is written lap after lap. Places are reserved in log order and published in
- * racing order; the durable point follows; slots are purged and prepared anew; blocks are discarded. The
- * model keeps every copy that was published, sector by sector, and never prunes: reads must find the
- * newest copy of every sector, migration must write every sector whose newest durable copy lies in the
- * segment, and no copy may go before durable ones cover it.
+ * racing order; the durable point follows; slots are purged and prepared anew; blocks are
+ * discarded. The model keeps every copy that was published, sector by sector, and never prunes:
+ * reads must find the newest copy of every sector, migration must write every sector whose newest
+ * durable copy lies in the segment, and no copy may go before durable ones cover it.
  */
 #include "index.h"
 #include "test.h"
@@ -108,15 +108,16 @@ static void check_block(struct model *m, u64 block)
 		for (k = 0; k < steps && chain[k] != place; k++)
 			;
 		if (k == steps) {
-			CHECKF(c->dead, "copy of block %llu at %llu is gone, mask %02x, durable ones cover %02x",
+			CHECKF(c->dead,
+			       "copy of block %llu at %llu is gone: mask %02x, durably covered %02x",
 			       (unsigned long long)block, (unsigned long long)c->pos, c->mask,
 			       covered(m, i, true));
 			CHECK(!c->counted);
 			continue;
 		}
 		found++;
-		CHECKF(!c->dead, "copy of block %llu at %llu should be gone", (unsigned long long)block,
-		       (unsigned long long)c->pos);
+		CHECKF(!c->dead, "copy of block %llu at %llu should be gone",
+		       (unsigned long long)block, (unsigned long long)c->pos);
 		CHECK(m->ix.entries[place].mask == c->mask);
 		/* Sector by sector the first in the chain that has it is the newest of all. */
 		CHECKF((c->mask & ~linked) == (c->mask & ~covered(m, i, false)),
@@ -211,8 +212,9 @@ static void step(struct model *m)
 			break;
 		c = &m->c[found];
 		c->published = true;
-		trace("publish block %llu mask %02x at %llu, durable %llu", (unsigned long long)c->block,
-		      c->mask, (unsigned long long)c->pos, (unsigned long long)m->durable);
+		trace("publish block %llu mask %02x at %llu, durable %llu",
+		      (unsigned long long)c->block, c->mask, (unsigned long long)c->pos,
+		      (unsigned long long)m->durable);
 		judge(m, c->block);
 		CHECK(!c->dead);
 		wb_index_insert(&m->ix, c->block, place_of(m, c->pos), c->mask, &v, count, m);
@@ -310,7 +312,7 @@ static void one(u64 seed, u32 slots, u32 segment_size, u32 steps)
 	CHECK(m.ix.nr_places == (u64)slots * m.geom.slot_blocks);
 	CHECK(1u << m.ix.slot_shift == m.geom.slot_blocks);
 	m.live = calloc(slots, sizeof(*m.live));
-	/* Neighbours, which share a group, some that differ in the high bits alone, and the last block. */
+	/* Neighbours, which share a group; some that differ in the high bits; the last ones. */
 	for (i = 0; i < NR_BLOCKS; i++)
 		m.blocks[i] = i < 16 ? i : i < 32 ? ((u64)(i & 3) << 32) + (i - 16) * 8 :
 			      (1ull << 40) - 1 - (i - 32);

@@ -208,7 +208,7 @@ static void check_durable(struct log *l)
 	}
 }
 
-/* Before the slot of segment @id is used: no record that a crash can leave may want what lies there. */
+/* Before the slot of segment @id is used: no record that a crash can leave may want it. */
 static void check_reusable(struct log *l, u64 id)
 {
 	struct wb_record r;
@@ -361,7 +361,8 @@ bool log_step(struct log *l)
 		case 6:
 			if (!now(l, s->migrate) || o->migrated >= o->durable_segment)
 				break;
-			id = o->migrated + 1 + rng_below(&l->rng, (u32)(o->durable_segment - o->migrated));
+			id = o->migrated + 1 +
+			     rng_below(&l->rng, (u32)(o->durable_segment - o->migrated));
 			wb_order_migrated(o, id);
 			CHECK(o->migrated == id);
 			trace("migrated %llu", (unsigned long long)id);
@@ -489,10 +490,10 @@ void log_walk_good(struct log *l, struct log_walk *lw)
 
 	lw->log = l;
 	CHECKF(log_walk(lw), "no good record");
-	trace("walk from %llu, life %llu from %llu: error %d, state %d, chunks %u to %u of %u, %u acknowledged",
+	trace("walk from %llu, life %llu from %llu: %d, state %d, chunks %u-%u of %u, %u acked",
 	      (unsigned long long)lw->record.migrated, (unsigned long long)lw->record.epoch,
-	      (unsigned long long)lw->record.life_start, lw->err, lw->err ? -1 : (int)lw->walk.state,
-	      lw->start, lw->start + lw->nr, l->nr, l->acked);
+	      (unsigned long long)lw->record.life_start, lw->err,
+	      lw->err ? -1 : (int)lw->walk.state, lw->start, lw->start + lw->nr, l->nr, l->acked);
 	CHECK(!lw->err);
 	CHECKF(lw->walk.state != WB_LOG_DAMAGED, "a crash is taken for damage");
 	CHECK(lw->record.migrated <= l->order.migrated);
@@ -557,7 +558,7 @@ bool log_recover(struct log *l, u32 crash_after)
 	struct log_walk lw = { .verify_all = rng_one_in(&l->rng, 2) };
 	struct wb_record r;
 	u32 ops = 0, block, i;
-	u64 id, handle;
+	u64 id, off, handle;
 	int copy;
 
 #define OP(what) do { \
@@ -570,9 +571,9 @@ bool log_recover(struct log *l, u32 crash_after)
 	log_walk_good(l, &lw);
 	for (i = 0; wb_walk_must_destroy(&lw.walk, (int)i, &id, &block); i++) {
 		CHECK(i < 2 && block < l->geom.slot_blocks);
+		off = wb_slot_offset(&l->geom, wb_slot_of(&l->geom, id), block);
 		trace("destroy the header at segment %llu block %u", (unsigned long long)id, block);
-		OP(handle = disk_write(&l->disk, wb_slot_offset(&l->geom, wb_slot_of(&l->geom, id), block),
-				       buf_new(WB_BLOCK_SIZE), false, false));
+		OP(handle = disk_write(&l->disk, off, buf_new(WB_BLOCK_SIZE), false, false));
 		OP(disk_complete(&l->disk, handle));
 	}
 	OP(handle = disk_flush(&l->disk));
@@ -592,8 +593,8 @@ bool log_recover(struct log *l, u32 crash_after)
 		OP(disk_flushed(&l->disk, handle));
 	}
 #undef OP
-	trace("life %u begins: epoch %llu from segment %llu", ++l->life, (unsigned long long)r.epoch,
-	      (unsigned long long)r.life_start);
+	trace("life %u begins: epoch %llu from segment %llu", ++l->life,
+	      (unsigned long long)r.epoch, (unsigned long long)r.life_start);
 	CHECK(r.epoch > l->max_epoch);
 	l->max_epoch = r.epoch;
 	l->record = r;

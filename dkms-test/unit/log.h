@@ -2,14 +2,14 @@
 /*
  * A simulated writer of a log, on a simulated device, over many lives.
  *
- * The real order.c says what may happen next; log_step() picks one of the things it allows at random,
- * so that chunks are in flight, complete out of order, become durable, are migrated, and slots are
- * reused in every interleaving. All along the model keeps the list of every chunk sealed, in log order,
- * and checks the device itself: is what order.c calls durable on the media, is a slot that it reuses
- * really free in whatever record a crash could leave?
+ * The real order.c says what may happen next; log_step() picks one of the things it allows at
+ * random, so that chunks are in flight, complete out of order, become durable, are migrated, and
+ * slots are reused in every interleaving. All along the model keeps the list of every chunk sealed,
+ * in log order, and checks the device itself: is what order.c calls durable on the media, is a slot
+ * that it reuses really free in whatever record a crash could leave?
  *
- * log_recover() does what the module does at its start: picks the record, walks, cuts, begins a life.
- * What the walk accepts is held against the list, byte by byte.
+ * log_recover() does what the module does at its start: picks the record, walks, cuts, begins a
+ * life. What the walk accepts is held against the list, byte by byte.
  */
 #ifndef TEST_LOG_H
 #define TEST_LOG_H
@@ -51,7 +51,7 @@ struct log {
 
 	u32 block;			/* end of the last chunk of the open segment */
 	u64 flush;			/* handle of order.c's flush in flight, 0 = none */
-	u32 record_step;		/* of writing a record copy: 0 idle, 1 writing, 2 written, 3 flushing */
+	u32 record_step;	/* of a record copy: 0 idle, 1 writing, 2 written, 3 flushing */
 	u64 record_handle;
 
 	struct model_chunk *again;	/* cut off by the last crash: likely to be written again */
@@ -90,9 +90,9 @@ struct log_walk {
 };
 
 /*
- * Walk the log as it is on the disk. Checks that what is accepted is a prefix of what was sealed, whole
- * where its data had to be verified, and that the walk reads only where it may.
- * Return: false if there is no good record.
+ * Walk the log as it is on the disk. Checks that what is accepted is a prefix of what was sealed,
+ * whole where its data had to be verified, and that the walk reads only where it may. Return: false
+ * if there is no good record.
  */
 bool log_walk(struct log_walk *lw);
 
@@ -100,8 +100,8 @@ bool log_walk(struct log_walk *lw);
 void log_walk_good(struct log *l, struct log_walk *lw);
 
 /*
- * Recover and begin a new life. @crash_after: stop at that device operation as if the machine had died,
- * ~0u = never. Return: true if the new life began.
+ * Recover and begin a new life. @crash_after: stop at that device operation as if the machine had
+ * died, ~0u = never. Return: true if the new life began.
  */
 bool log_recover(struct log *l, u32 crash_after);
 

@@ -3,8 +3,8 @@
  * The ordering state machine against a slow model of what its header promises.
  *
  * The model remembers when each write was issued and completed and when each flush was, and derives
- * from that alone what is durable. Random legal calls, failures among them; after each of them every
- * question that order.h answers is asked of both.
+ * from that alone what is durable. Random legal calls, failures among them; after each of them
+ * every question that order.h answers is asked of both.
  */
 #include "order.h"
 #include "test.h"
@@ -70,7 +70,8 @@ static u64 compare(struct model *m)
 	       m->prepared + 1 <= m->durable_segment + WB_MAX_VOLATILE_SEGMENTS));
 	CHECK(wb_order_may_seal(o) == (m->nr - run + 1 < WB_ORDER_CHUNKS));
 	CHECK(wb_order_may_open(o) ==
-	      (!m->failed && !m->open && m->open_id < m->prepared && m->nr - run < WB_ORDER_CHUNKS));
+	      (!m->failed && !m->open && m->open_id < m->prepared &&
+	       m->nr - run < WB_ORDER_CHUNKS));
 	for (i = run; i < m->nr; i++) {
 		written &= m->c[i].done && !m->c[i].failed;
 		any |= m->c[i].done && !m->c[i].failed && !m->c[i].durable &&
@@ -247,8 +248,8 @@ static void one(u64 seed, u32 slots, u32 fail_one_in, u32 steps)
 
 	trace_reset();
 	m.r = rng_init(seed);
-	CHECK(!wb_geometry(&m.geom, (WB_FIRST_SLOT_OFFSET + (u64)slots * (64 << 10)) >> WB_SECTOR_SHIFT,
-			   1000, 64 << 10));
+	CHECK(!wb_geometry(&m.geom, (WB_FIRST_SLOT_OFFSET + (u64)slots * (64 << 10)) >>
+			   WB_SECTOR_SHIFT, 1000, 64 << 10));
 	r = (struct wb_record){ .seq = 1, .epoch = 1, .migrated = rng_below(&m.r, 100) };
 	r.life_start = r.migrated + 1 + rng_below(&m.r, slots + 1);
 	r.durable.id = r.life_start - 1;
@@ -296,8 +297,9 @@ static void test_limits(void)
 	for (n = 0; wb_order_may_prepare(&o); n++)
 		wb_order_prepared(&o);
 	/*
-	 * A header that calls the first chunk of segment 1 durable can be no further away than the first
-	 * header of the segment after those that were prepared: recovery looks as far as that.
+	 * A header that calls the first chunk of segment 1 durable can be no further away than the
+	 * first header of the segment after those that were prepared: recovery looks as far as
+	 * that.
 	 */
 	CHECK(n == WB_MAX_VOLATILE_SEGMENTS);
 	for (n = 0; wb_order_may_open(&o); n++) {

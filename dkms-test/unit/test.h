@@ -2,9 +2,9 @@
 /*
  * What the unit tests share: options, random numbers that a seed reproduces, and checks.
  *
- * A test program prints one line for each test, "ok - NAME" or "not ok - NAME"; `run` counts them. A
- * failed check says where, prints the seed and the last steps, and ends the program: what follows a
- * broken invariant means nothing.
+ * A test program prints one line for each test, "ok - NAME" or "not ok - NAME"; `run` counts them.
+ * A failed check says where, prints the seed and the last steps, and ends the program: what follows
+ * a broken invariant means nothing.
  */
 #ifndef TEST_H
 #define TEST_H
