@@ -275,16 +275,23 @@ static inline u64 wb_place_id(const struct wb_cache *c, u32 place)
 /* What "newer" and "durable" mean now; under a bucket lock. */
 static inline void wb_view(const struct wb_cache *c, struct wb_index_view *v)
 {
-	u64 durable = READ_ONCE(c->log.durable);
 	u64 head = READ_ONCE(c->log.head);
 	u64 base = (u64)(u32)head << c->index.slot_shift;
 	u64 head_id = ((head >> 32) - 1) * c->super.geom.nr_slots + (u32)head + 1;
+	u64 durable;
 
 	if (unlikely(!head)) {
 		*v = (struct wb_index_view){ .head_end = c->index.nr_places };
 		return;
 	}
 	v->head_end = base + c->super.geom.slot_blocks;
+	/*
+	 * The head first: it is never more than the log's length ahead of the durable point of that
+	 * moment, and a later durable point is only nearer. Where it has overtaken the head that was
+	 * read, all copies that this bucket can hold are before it, and so they rank.
+	 */
+	smp_rmb();
+	durable = READ_ONCE(c->log.durable);
 	/* The durable point's rank: as many slots before the head's as its segment is older. */
 	v->durable_rank = base + c->index.nr_places -
 			  ((head_id - (durable >> 9)) << c->index.slot_shift) + (durable & 0x1ff);

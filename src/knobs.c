@@ -94,17 +94,18 @@ static ssize_t knob_show(struct kobject *kobj, struct attribute *attr, char *buf
 static ssize_t knob_store(struct kobject *kobj, struct attribute *attr, const char *buf, size_t len)
 {
 	struct wb_cache *c = cache_of(kobj);
-	char value[16];
+	char *value = kstrndup(buf, len, GFP_KERNEL);
 	enum wb_knob k;
 	unsigned int v;
 	int err;
 
-	strscpy(value, skip_spaces(buf), sizeof(value));
+	if (!value)
+		return -ENOMEM;
 	err = wb_knob_parse(c->name, attr->name, strim(value), &k, &v);
-	if (err)
-		return err;
-	wb_knob_set(c, k, v);
-	return len;
+	if (!err)
+		wb_knob_set(c, k, v);
+	kfree(value);
+	return err ?: len;
 }
 
 static const struct sysfs_ops knob_ops = {

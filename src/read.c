@@ -287,7 +287,7 @@ int wb_map_read(struct wb_cache *c, struct bio *bio)
 	switch (where) {
 	case WB_ON_CACHE:
 		done = extend(c, where, place, sector, w.nr, total);
-		if (unlikely(c->bounce_reads) && done < total)
+		if (unlikely(c->bounce_reads))
 			done &= ~(WB_BLOCK_SECTORS - 1);
 		accept(bio, done);
 		wb_stat_add(c, WB_STAT_READ_CACHE, (w.first + done + 7) >> WB_BLOCK_SECTOR_SHIFT);

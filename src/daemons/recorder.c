@@ -50,9 +50,8 @@ static void record_work(struct work_struct *work)
 		spin_unlock_irq(&log->lock);
 	}
 	if (err) {
-		wb_err(c, "cannot write the record to the cache device (%d); no slot is reused until it can be",
-		       err);
-		wb_degrade(c);
+		wb_err(c, "cannot write the record to the cache device (%d)", err);
+		wb_fail(c);	/* no slot can be reused any more: held writes would wait for ever */
 	}
 	c->recorded_at = jiffies;
 	spin_lock_irq(&log->lock);

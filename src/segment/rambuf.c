@@ -300,6 +300,7 @@ void wb_log_durable_moved(struct wb_log *log)
 	const struct wb_order *o = &log->order;
 
 	lockdep_assert_held(&log->lock);
+	smp_wmb();	/* after the head it belongs to: wb_view() */
 	WRITE_ONCE(log->durable, o->durable.id << 9 | o->durable_end);
 }
 
