@@ -131,7 +131,7 @@ struct wb_migrator;
  * it
  * @through: writes in flight in mode drained
  * @draining: `drain` was asked for and is not finished
- * @urgent: migrate whatever the modulator says (drain, stop)
+ * @undrain: `undrain` was asked for and is not finished
  */
 struct wb_cache {
 	struct list_head registry;
@@ -199,6 +199,7 @@ struct wb_cache {
 	enum wb_mode mode;
 	bool requeue;
 	bool draining;
+	bool undrain;
 	bool flush_backing;
 	atomic_t through;
 	struct work_struct event_work;

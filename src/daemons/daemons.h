@@ -71,7 +71,24 @@ void wb_migrate_stop(struct wb_cache *c);
 void wb_migrate_kick(struct wb_cache *c);
 /* Wait until no write to the backing device in flight touches these blocks. Sleeps. */
 void wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr);
+/* The same, and do not wait after earlier failures. */
+void wb_migrate_retry(struct wb_cache *c);
+
+/* drain.c */
+
+/* Begin to drain, or to undrain. Any process context; returns at once. */
 void wb_drain(struct wb_cache *c, bool drain);
+
+/*
+ * wb_drain_step() - nothing can be migrated at the moment: one step further towards mode drained
+ *
+ * Migrate daemon only; sleeps. Return: 0 to go on, or an error (then wb_drain_failed()).
+ */
+int wb_drain_step(struct wb_cache *c);
+void wb_drain_failed(struct wb_cache *c);
+
+/* Migrate daemon only; sleeps. Return: whether undraining is over; the last write in flight kicks. */
+bool wb_undrain_step(struct wb_cache *c);
 
 /* modulator.c */
 void wb_modulator_init(struct wb_cache *c);

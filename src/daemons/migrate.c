@@ -22,8 +22,7 @@
  * window's range was announced (m->busy_*). A discard unlinks first and then waits for the range.
  * So either the look sees the unlinking, or the discard sees the range.
  *
- * One work item does all of it, so batches never overlap; it also carries `drain` and `undrain`
- * through.
+ * One work item does all of it, so batches never overlap; it also takes the steps of drain.c.
  */
 #include <linux/sort.h>
 #include "daemons.h"
@@ -72,8 +71,13 @@ struct wb_migrator {
 	unsigned int failures;	/* batches in a row */
 	unsigned long retry_at;
 	bool stop;
-	bool undrain;
 };
+
+void wb_migrate_retry(struct wb_cache *c)
+{
+	WRITE_ONCE(c->migrator->retry_at, jiffies);
+	wb_migrate_kick(c);
+}
 
 void wb_migrate_kick(struct wb_cache *c)
 {
@@ -418,8 +422,8 @@ static u32 window_size(const struct wb_migrator *m, u32 i)
 }
 
 /*
- * Let users who came meanwhile go first. Nothing is in flight while this waits, so no discard waits for
- * it.
+ * Let users who came meanwhile go first. Nothing is in flight while this waits, so no discard waits
+ * for it.
  */
 static void give_way(struct wb_migrator *m)
 {
@@ -557,140 +561,6 @@ static void batch_succeeded(struct wb_migrator *m)
 	WRITE_ONCE(m->c->migration_stuck, false);
 }
 
-/* ---------------------------------------------------------------- drain */
-
-void wb_drain(struct wb_cache *c, bool drain)
-{
-	if (drain && READ_ONCE(c->mode) == WB_MODE_DRAINED)
-		return;
-	if (drain) {
-		WRITE_ONCE(c->migrator->undrain, false);
-		WRITE_ONCE(c->draining, true);
-	} else {
-		WRITE_ONCE(c->draining, false);
-		WRITE_ONCE(c->migrator->undrain, true);
-	}
-	c->migrator->retry_at = jiffies;
-	wb_migrate_kick(c);
-}
-
-static void set_gate(struct wb_cache *c, bool shut)
-{
-	spin_lock_irq(&c->log.lock);
-	c->log.gate = shut;
-	if (shut)
-		wb_log_seal(&c->log, true);
-	else
-		wb_log_open(&c->log);
-	spin_unlock_irq(&c->log.lock);
-}
-
-/* Back to the log. Held writes go on. */
-static void open_log(struct wb_cache *c)
-{
-	WRITE_ONCE(c->flush_backing, false);
-	set_gate(c, false);
-	WRITE_ONCE(c->mode, WB_MODE_WRITEBACK);
-	wb_flush_kick(c);
-}
-
-/* Is the log shut, and everything in it migrated? */
-static bool all_migrated(struct wb_cache *c)
-{
-	struct wb_order *o = &c->log.order;
-	bool all;
-
-	spin_lock_irq(&c->log.lock);
-	all = o->migrated == o->durable_segment && o->first == o->open &&
-	      wb_log_is_shut(&c->log);
-	spin_unlock_irq(&c->log.lock);
-	return all;
-}
-
-/* The log is empty and shut: forget the clean copies too, for writes are about to go past them. */
-static void forget_copies(struct wb_cache *c)
-{
-	u64 place;
-	struct wb_index_entry *e;
-	spinlock_t *lock;
-
-	for (place = 0; place < c->index.nr_places; place++) {
-		e = &c->index.entries[place];
-		if (!(place & 0xfff))
-			cond_resched();
-		if (!(READ_ONCE(e->flags) & WB_ENTRY_LINKED))
-			continue;
-		lock = wb_bucket_lock(c, wb_index_block(e));
-		spin_lock(lock);
-		if (e->flags & WB_ENTRY_LINKED)
-			wb_index_unlink(&c->index, place, wb_count_live, c);
-		spin_unlock(lock);
-	}
-}
-
-/*
- * Nothing is left that could be migrated at the moment: one step further towards drained. First
- * what is open is closed, with writers going on, so that little is left; then writers are held, the
- * rest is closed and migrated, and the log is recorded as empty. Return: 0 to go on, or an error.
- */
-static int drain_step(struct wb_migrator *m)
-{
-	struct wb_cache *c = m->c;
-	int err;
-
-	if (READ_ONCE(c->mode) == WB_MODE_WRITEBACK) {
-		err = wb_flush_all(c, true);
-		if (err)
-			return err;
-		WRITE_ONCE(c->mode, WB_MODE_HOLD);
-		set_gate(c, true);
-		return wb_flush_all(c, true);
-	}
-	if (!all_migrated(c))
-		return wb_flush_all(c, true);
-
-	err = wb_record_sync(c);
-	if (err)
-		return err;
-	forget_copies(c);
-	WRITE_ONCE(c->flush_backing, true);
-	smp_store_release(&c->mode, WB_MODE_DRAINED);
-	WRITE_ONCE(c->draining, false);
-	wb_info(c, "drained: all data is on the backing device, writes go through to it until undrain");
-	wb_event(c);
-	wb_flush_kick(c);
-	return 0;
-}
-
-/* Return: whether that is over. */
-static bool undrain_step(struct wb_migrator *m)
-{
-	struct wb_cache *c = m->c;
-
-	if (READ_ONCE(c->mode) != WB_MODE_WRITEBACK) {
-		WRITE_ONCE(c->mode, WB_MODE_HOLD);
-		/* The mode before the count: enter_through() does it the other way round. */
-		smp_mb();
-		if (atomic_read(&c->through))
-			return false;	/* the last one kicks */
-		/* From here on FLUSH goes to the log: what was written before it must be durable. */
-		if (wb_io_flush(c->backing)) {
-			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
-			wb_err(c, "cannot flush the backing device; staying in mode drained");
-			wb_degrade(c);
-			WRITE_ONCE(c->mode, WB_MODE_DRAINED);
-			wb_flush_kick(c);
-			WRITE_ONCE(m->undrain, false);
-			return true;
-		}
-		open_log(c);
-		wb_info(c, "writes go through the log again");
-		wb_event(c);
-	}
-	WRITE_ONCE(m->undrain, false);
-	return true;
-}
-
 /* ---------------------------------------------------------------- the daemon */
 
 static void migrate_work(struct work_struct *work)
@@ -699,7 +569,7 @@ static void migrate_work(struct work_struct *work)
 	struct wb_cache *c = m->c;
 	int err;
 
-	if (READ_ONCE(m->undrain) && !undrain_step(m))
+	if (READ_ONCE(c->undrain) && !wb_undrain_step(c))
 		return;
 	while (!READ_ONCE(m->stop) && !wb_failed(c)) {
 		if (time_before(jiffies, m->retry_at)) {
@@ -712,14 +582,13 @@ static void migrate_work(struct work_struct *work)
 		if (err == -EAGAIN) {
 			if (READ_ONCE(m->stop) || !READ_ONCE(c->draining))
 				break;
-			err = drain_step(m);
+			err = wb_drain_step(c);
 			if (!err)
 				continue;
 		}
 		if (err) {
 			batch_failed(m);
-			if (READ_ONCE(c->mode) == WB_MODE_HOLD)
-				open_log(c);	/* writers need not suffer for a drain that fails */
+			wb_drain_failed(c);
 			continue;
 		}
 		batch_succeeded(m);

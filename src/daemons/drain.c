@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Draining: the way to mode drained and back. The migrate daemon takes these steps, between
+ * batches.
+ *
+ *   WRITEBACK ─▶ close the open segment, migrate all ─▶ HOLD ─▶ close and migrate the rest, record the
+ *                (writers go on)                                log as empty, forget clean copies
+ *                                                                                │
+ *   WRITEBACK ◀─ flush the backing device ◀─ wait for writes past the log ◀─ HOLD ◀─ DRAINED
+ *
+ * In HOLD the gate of the log is shut and writes wait on the deferred list; reads go on. While the
+ * log is empty a write goes past it, and FLUSH goes to the backing device (c->flush_backing); that
+ * ends only when all that went past the log is durable there. The log that is left behind is
+ * recorded as empty before the first write goes past it: so the device may be swapped for `linear`,
+ * written to, and swapped back, and no old block comes up.
+ */
+#include "daemons.h"
+
+void wb_drain(struct wb_cache *c, bool drain)
+{
+	if (drain && READ_ONCE(c->mode) == WB_MODE_DRAINED)
+		return;
+	if (drain) {
+		WRITE_ONCE(c->undrain, false);
+		WRITE_ONCE(c->draining, true);
+	} else {
+		WRITE_ONCE(c->draining, false);
+		WRITE_ONCE(c->undrain, true);
+	}
+	wb_migrate_retry(c);
+}
+
+static void set_gate(struct wb_cache *c, bool shut)
+{
+	spin_lock_irq(&c->log.lock);
+	c->log.gate = shut;
+	if (shut)
+		wb_log_seal(&c->log, true);
+	else
+		wb_log_open(&c->log);
+	spin_unlock_irq(&c->log.lock);
+}
+
+/* Back to the log. Held writes go on. */
+static void open_log(struct wb_cache *c)
+{
+	WRITE_ONCE(c->flush_backing, false);
+	set_gate(c, false);
+	WRITE_ONCE(c->mode, WB_MODE_WRITEBACK);
+	wb_flush_kick(c);
+}
+
+/* Is the log shut, and everything in it migrated? */
+static bool all_migrated(struct wb_cache *c)
+{
+	struct wb_order *o = &c->log.order;
+	bool all;
+
+	spin_lock_irq(&c->log.lock);
+	all = o->migrated == o->durable_segment && o->first == o->open &&
+	      wb_log_is_shut(&c->log);
+	spin_unlock_irq(&c->log.lock);
+	return all;
+}
+
+/* The log is empty and shut: forget the clean copies too, for writes are about to go past them. */
+static void forget_copies(struct wb_cache *c)
+{
+	u64 place;
+	struct wb_index_entry *e;
+	spinlock_t *lock;
+
+	for (place = 0; place < c->index.nr_places; place++) {
+		e = &c->index.entries[place];
+		if (!(place & 0xfff))
+			cond_resched();
+		if (!(READ_ONCE(e->flags) & WB_ENTRY_LINKED))
+			continue;
+		lock = wb_bucket_lock(c, wb_index_block(e));
+		spin_lock(lock);
+		if (e->flags & WB_ENTRY_LINKED)
+			wb_index_unlink(&c->index, place, wb_count_live, c);
+		spin_unlock(lock);
+	}
+}
+
+int wb_drain_step(struct wb_cache *c)
+{
+	int err;
+
+	if (READ_ONCE(c->mode) == WB_MODE_WRITEBACK) {
+		err = wb_flush_all(c, true);
+		if (err)
+			return err;
+		WRITE_ONCE(c->mode, WB_MODE_HOLD);
+		set_gate(c, true);
+		return wb_flush_all(c, true);
+	}
+	if (!all_migrated(c))
+		return wb_flush_all(c, true);
+
+	err = wb_record_sync(c);
+	if (err)
+		return err;
+	forget_copies(c);
+	WRITE_ONCE(c->flush_backing, true);
+	smp_store_release(&c->mode, WB_MODE_DRAINED);
+	WRITE_ONCE(c->draining, false);
+	wb_info(c, "drained: all data is on the backing device, writes go through to it until undrain");
+	wb_event(c);
+	wb_flush_kick(c);
+	return 0;
+}
+
+void wb_drain_failed(struct wb_cache *c)
+{
+	if (READ_ONCE(c->mode) == WB_MODE_HOLD)
+		open_log(c);	/* writers need not suffer for a drain that does not get on */
+}
+
+bool wb_undrain_step(struct wb_cache *c)
+{
+	if (READ_ONCE(c->mode) != WB_MODE_WRITEBACK) {
+		WRITE_ONCE(c->mode, WB_MODE_HOLD);
+		/* The mode before the count: enter_through() does it the other way round. */
+		smp_mb();
+		if (atomic_read(&c->through))
+			return false;	/* the last one kicks */
+		/* From here on FLUSH goes to the log: what was written before it must be durable. */
+		if (wb_io_flush(c->backing)) {
+			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
+			wb_err(c, "cannot flush the backing device; staying in mode drained");
+			wb_degrade(c);
+			WRITE_ONCE(c->mode, WB_MODE_DRAINED);
+			wb_flush_kick(c);
+			WRITE_ONCE(c->undrain, false);
+			return true;
+		}
+		open_log(c);
+		wb_info(c, "writes go through the log again");
+		wb_event(c);
+	}
+	WRITE_ONCE(c->undrain, false);
+	return true;
+}
