@@ -109,7 +109,8 @@ test_case "output that cannot be written"
 fresh
 wb check c >/dev/full 2>err; [ $? -eq 4 ] || no "a full disk was not noticed"
 wb check --json c >/dev/full 2>err; [ $? -eq 4 ] || no "a full disk was not noticed (JSON)"
-m=$(sum c); wb repair c --yes >&- 2>&-; [ "$(sum c)" = "$m" ] || no "closed descriptors: the device was written to"
+log <<<'flipbyte 100'
+m=$(sum c); wb repair c >&- 2>&-; [ "$(sum c)" = "$m" ] || no "closed descriptors: the device was written to"
 m=$(sum c); wb check c >&- 2>&- <&-; [ "$(sum c)" = "$m" ] || no "closed descriptors: the device was written to"
 
 # ---------------------------------------------------------------- format
@@ -161,11 +162,16 @@ if command -v sfdisk >/dev/null; then
 	state 0 clean
 fi
 
-test_case "format: a file system that spared our first superblock"
-fresh; printf '_BHRfS_M' | dd of=c bs=1 seek=65600 conv=notrunc 2>/dev/null
-# A magic alone is not a file system to libblkid; a real one is made where mkfs.btrfs is at hand.
-code 6 wb "${format[@]}"
+test_case "format: a signature that our own blocks do not cover"
+reiser4() { printf 'ReIsEr4' | dd of=c bs=1 seek=65536 conv=notrunc 2>/dev/null; }
+blank; reiser4; code 6 wb "${format[@]}"; has err 'reiser4 file system \(at byte 65536\)'
+code 0 wb "${format[@]}" --force --yes; [ -z "$(blkid -p -o value -s TYPE c)" ] || no "it is still there"
+fresh; reiser4; code 6 wb "${format[@]}" --yes; has err reiser4
 fresh; mkfs.ext4 -q -F c 2>/dev/null; code 6 wb "${format[@]}" --yes; has err ext4
+
+test_case "format: what looks like a signature inside the log is none"
+fresh; printf '\015\320\001\300' | dd of=c bs=1 seek=1048576 conv=notrunc 2>/dev/null
+code 0 wb "${format[@]}" --yes
 
 test_case "format: a cache of dm-writeboost 2.x"
 blank; printf '\164\163\102\127' | dd of=c conv=notrunc 2>/dev/null; m=$(sum c)
@@ -453,6 +459,18 @@ chunk 50
 END
 state 0 dirty; has out '"dirty_blocks":4'; has out '"last_id":3'
 
+test_case "repair: the new life outdoes every header"
+fresh; log <<<"$damaged
+flip 2 2
+epoch 9
+segment 20
+chunk 9"
+for way in --cut '--skip --backing b'; do
+	cp c one
+	# shellcheck disable=SC2086
+	code 0 wb repair one $way --yes; code 0 wb check --json one; has out '"epoch":10'
+done
+
 test_case "repair: cut at the very first chunk"
 fresh; log <<<'chunk 0
 durable 1 0
@@ -486,20 +504,22 @@ chunk 3'
 state 0 dirty; has out '"dirty_blocks":1'
 
 test_case "repair: skip over rotten data; an older copy is not written in its place"
-fresh; log <<<'chunk 5 6
+fresh; log <<<'chunk 5 6 12
 version 2
-rotten 7 5
+rotten 7 12/0f
+rotten 5
 segment 2
-durable 1 1
+durable 1 2
 version 3
 chunk 7'
-code 0 wb repair c --skip --backing b --yes; has out 'sectors 40 to 47'
+code 0 wb repair c --skip --backing b --yes; has out 'sectors 40 to 47'; has out 'sectors 96 to 99'
+on_backing 12 - 0; on_backing 12 1 4
 on_backing 5 -; on_backing 6 1; on_backing 7 3; state 0 clean
 
 test_case "repair: skip takes nothing from cut-off lives"
 fresh; log <<<"$two_lives
 flip 1 1"
-code 0 wb repair c --skip --backing b --yes
+code 0 wb repair c --skip --backing b --yes; hasnt out 'left out'
 on_backing 0 -; on_backing 1 1; on_backing 4 -; on_backing 5 -; on_backing 6 -; on_backing 3 2; on_backing 7 2
 fresh; log <<<"$two_lives
 record both durable=2.0
