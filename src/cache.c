@@ -166,8 +166,21 @@ void wb_cache_put(struct wb_cache *c)
 
 int wb_cache_start(struct wb_cache *c)
 {
+	int err;
+
 	if (c->running)
 		return 0;
+	c->stopping = false;
+	/* From now on the log may end anywhere; before the first chunk both copies have to say so. */
+	if (c->record.clean) {
+		c->record.clean = false;
+		err = wb_record_write(c, 0) ?: wb_record_write(c, 1);
+		if (err) {
+			wb_err(c, "cannot write to the cache device (%d)", err);
+			c->record.clean = true;
+			return err;
+		}
+	}
 	WRITE_ONCE(c->requeue, false);
 	c->recorded_at = jiffies;
 	WRITE_ONCE(c->running, true);
@@ -189,6 +202,7 @@ void wb_cache_stop(struct wb_cache *c)
 	cancel_delayed_work_sync(&c->sync_work);
 	if (READ_ONCE(c->mode) != WB_MODE_DRAINED && wb_flush_all(c, false))
 		wb_err(c, "stopped without making everything durable: the cache device does not take writes; what was acknowledged and not flushed is lost");
+	c->stopping = true;
 	/* So the next start knows the durable point; a failed cache device keeps what it has. */
 	if (!wb_failed(c))
 		wb_record_sync(c);

@@ -112,6 +112,7 @@ struct wb_migrator;
  * @name: of @md, for messages
  * @super: the superblock
  * @cache: cache device; @backing: backing device (those of the table in force)
+ * @running: daemons run; @stopping: they are being stopped, and no write comes any more
  * @record: as last written; only the recorder and who starts and stops changes it
  * @log: the log
  * @index: the index; @locks: its bucket locks
@@ -144,6 +145,7 @@ struct wb_cache {
 	struct block_device *backing;
 	bool bounce_reads;
 	bool running;
+	bool stopping;
 
 	struct wb_record record;
 	struct wb_log log;

@@ -341,7 +341,8 @@ static void test_record(void)
 		CHECKF(v == WB_OK, "%s", wb_verdict_text(v));
 		CHECK(rec.seq == back.seq && rec.epoch == back.epoch &&
 		      rec.life_start == back.life_start && rec.life_link == back.life_link &&
-		      rec.migrated == back.migrated && !wb_pos_cmp(rec.durable, back.durable));
+		      rec.migrated == back.migrated && rec.clean == back.clean &&
+		      !wb_pos_cmp(rec.durable, back.durable));
 	}
 
 	test_case("record: every flipped bit is refused");
@@ -363,7 +364,9 @@ static void test_record(void)
 	v = wb_record_decode(&g, block, &back); \
 	CHECKF(v == (verdict), "%s = %s: %s", #field, #value, wb_verdict_text(v)); \
 } while (0)
-	TRY(pad, 0, WB_OK);
+	TRY(flags, 0, WB_OK);
+	TRY(flags, cpu_to_le32(WB_RECORD_CLEAN), WB_OK);
+	TRY(flags, cpu_to_le32(WB_RECORD_FLAGS_KNOWN + 1), WB_BAD_FIELD);
 	TRY(seed, cpu_to_le64(g.seed ^ 1), WB_BAD_SEED);
 	TRY(seq, ~0ull, WB_BAD_FIELD);
 	TRY(epoch, ~0ull, WB_BAD_FIELD);

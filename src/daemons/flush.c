@@ -169,7 +169,7 @@ static bool commit_now(struct wb_cache *c)
 	unsigned int wait = READ_ONCE(c->knob[WB_KNOB_BARRIER_DEADLINE]);
 	unsigned long deadline;
 
-	if (c->need <= c->log.order.first || c->log.order.flushing)
+	if (c->need <= c->log.order.first || c->log.order.flushing || c->log.order.failed)
 		return false;
 	if (!wait || bio_list_empty(&c->waiters) || c->log.order.open >= c->need)
 		return true;

@@ -177,6 +177,7 @@ void wb_record_encode(const struct wb_geom *g, const struct wb_record *r, void *
 	d->migrated = cpu_to_le64(r->migrated);
 	d->durable_id = cpu_to_le64(r->durable.id);
 	d->durable_chunk = cpu_to_le32(r->durable.chunk);
+	d->flags = cpu_to_le32(r->clean ? WB_RECORD_CLEAN : 0);
 	d->crc = cpu_to_le32(crc_after(d, &d->life_link, sizeof(*d)));
 }
 
@@ -200,6 +201,7 @@ enum wb_verdict wb_record_decode(const struct wb_geom *g, const void *from, stru
 	r->migrated = le64_to_cpu(d->migrated);
 	r->durable.id = le64_to_cpu(d->durable_id);
 	r->durable.chunk = le32_to_cpu(d->durable_chunk);
+	r->clean = le32_to_cpu(d->flags) & WB_RECORD_CLEAN;
 	/*
 	 * What is dirty lies in (migrated, migrated + nr_slots]: before the first, ids were reused,
 	 * after the last there is no slot. The start of this life and the durable point cannot lie
@@ -208,7 +210,8 @@ enum wb_verdict wb_record_decode(const struct wb_geom *g, const void *from, stru
 	if (r->migrated >= WB_MAX_ID || r->epoch == ~0ull || r->seq == ~0ull || !r->life_start ||
 	    r->life_start > r->migrated + g->nr_slots + 1 ||
 	    r->durable.id > r->migrated + g->nr_slots ||
-	    r->durable.chunk >= g->slot_blocks)
+	    r->durable.chunk >= g->slot_blocks ||
+	    (le32_to_cpu(d->flags) & ~WB_RECORD_FLAGS_KNOWN))
 		return WB_BAD_FIELD;
 	return WB_OK;
 }

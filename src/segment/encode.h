@@ -86,6 +86,7 @@ struct wb_record {
 	u32 life_link;
 	u64 migrated;
 	struct wb_pos durable;
+	bool clean;	/* WB_RECORD_CLEAN */
 };
 
 /** struct wb_header - the fixed part of a chunk header in core */

@@ -97,6 +97,9 @@ struct wb_super_disk {
 	u8 zero[WB_BLOCK_SIZE - 232];
 } __packed;
 
+#define WB_RECORD_CLEAN		0x0001	/* stopped in order: the log ends at the durable point */
+#define WB_RECORD_FLAGS_KNOWN	WB_RECORD_CLEAN
+
 /**
  * struct wb_record_disk - the mutable part of the superblock; fits one sector
  * @magic: WB_RECORD_MAGIC
@@ -110,7 +113,7 @@ struct wb_super_disk {
  * @migrated: every segment up to this id is on the backing device, durably
  * @durable_id: segment of a chunk known to be durable, 0 = none
  * @durable_chunk: number of that chunk
- * @pad: zero
+ * @flags: WB_RECORD_*
  */
 struct wb_record_disk {
 	__le64 magic;
@@ -123,7 +126,7 @@ struct wb_record_disk {
 	__le64 migrated;
 	__le64 durable_id;
 	__le32 durable_chunk;
-	__le32 pad;
+	__le32 flags;
 	u8 zero[WB_SECTOR_SIZE - 72];
 } __packed;
 

@@ -141,7 +141,8 @@ bool wb_order_write(struct wb_order *o, u64 seq, bool commit)
 	struct wb_order_chunk *c = wb_order_chunk(o, seq);
 
 	c->state = WB_CHUNK_WRITING;
-	if (!commit || o->flushing || !wb_order_all_written(o, seq))
+	/* After a failure nothing may turn what the failed flush covered into something durable. */
+	if (!commit || o->flushing || o->failed || !wb_order_all_written(o, seq))
 		return false;
 	flush_begins(o);
 	c->fua = true;

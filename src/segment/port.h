@@ -25,7 +25,7 @@
 /* May sleep; contents are zero. Only called while a device is being set up or recovered. */
 static inline void *wb_zalloc(size_t bytes)
 {
-	return bytes <= PAGE_SIZE ? kzalloc(bytes, GFP_KERNEL) : vzalloc(bytes);
+	return bytes < (1u << 20) ? kvzalloc(bytes, GFP_KERNEL) : vzalloc(bytes);
 }
 
 static inline void wb_free(void *p)

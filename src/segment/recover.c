@@ -333,6 +333,10 @@ static int judge_end(struct wb_walk *w, const struct place *p, struct wb_pos rea
 		     "a chunk that was durable is missing: the log is damaged here");
 		return 0;
 	}
+	/* Stopped in order, here: there is nothing behind that could prove anything. */
+	if (r->clean && !wb_pos_cmp(reached, wb_pos_max(r->durable,
+							(struct wb_pos){ r->migrated, ~0u })))
+		return 0;
 	if (w->bad_why == WB_READ_ERROR)
 		return -EIO;
 	err = search_proof(w, reached, end, &proof);
@@ -447,6 +451,7 @@ void wb_walk_next_life(const struct wb_walk *w, struct wb_record *r)
 	r->epoch++;
 	r->life_start = w->last.id + 1;
 	r->life_link = w->last_crc;
+	r->clean = false;
 	if (w->nr_chunks)
 		r->durable = w->last;
 	else

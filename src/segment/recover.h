@@ -18,6 +18,9 @@
  * first bad header, the walk looks through the rest of that slot and the chains of as many
  * following segments as the flush daemon can have had in flight (WB_MAX_VOLATILE_SEGMENTS).
  *
+ * After a stop in order the record says that the log ends at the durable point: then nothing can be
+ * torn, nothing is searched, and recovery reads the log alone.
+ *
  * What cannot be told: the very last chunks made durable, when nothing was written after them that
  * says so. That window closes when the record is written: when idle, at stop, and every
  * update_record_interval.
