@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The status line, field by field as doc/interface.md says.
+ * The status line, field by field as doc/writeboost.rst says.
  */
 #include "cache.h"
 

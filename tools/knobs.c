@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* get, set, and what the knobs are: doc/interface.md. */
+/* get, set, and what the knobs are: doc/writeboost.rst. */
 #include "state.h"
 
 static const struct {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The status line of doc/interface.md, taken apart.
+ * The status line of doc/writeboost.rst, taken apart.
  */
 #ifndef STATE_H
 #define STATE_H

@@ -42,7 +42,7 @@ cut_power()
 
 # --- Status -----------------------------------------------------------------------------------------------------
 
-# status_of FIELD [DEVICE]: a field of the status line, by its name in doc/interface.md.
+# status_of FIELD [DEVICE]: a field of the status line, by its name in doc/writeboost.rst.
 status_of()
 {
 	local number=1 field

@@ -8,7 +8,7 @@
 
 #include "common.h"
 
-/* What a status line says; see doc/interface.md. Fields are counted from 1, [0] is unused. */
+/* What a status line says; see doc/writeboost.rst. Fields are counted from 1, [0] is unused. */
 #define WB_STATUS_FIELDS	30
 
 enum wb_field {
