@@ -76,7 +76,7 @@ int confirm(bool yes, const char *question)
 	if (yes)
 		return RC_OK;
 	if (!isatty(STDIN_FILENO)) {
-		err("refused: no terminal to ask on; add --yes to go on without a question");
+		err("%s No terminal to ask on; if you mean it, add --yes", question);
 		return RC_REFUSED;
 	}
 	fflush(stdout);

@@ -110,8 +110,6 @@ static int ask(struct job *j)
 			 "%s is already a dm-writeboost cache, without dirty data. Format it again?", path);
 	else
 		snprintf(question, sizeof(question), "Destroy what is on %s?", path);
-	if (!j->o->yes && ours && !refuse && !j->foreign.nr)
-		err("%s is already a dm-writeboost cache, without dirty data", path);
 	return confirm(j->o->yes, question);
 }
 

@@ -138,8 +138,8 @@ void show_records(const struct media *m)
 		       (ull)c->r.epoch,
 		       (ull)c->r.life_start, c->r.life_link);
 		printf("  migrated         segment %llu\n", (ull)c->r.migrated);
-		printf("  durable          segment %llu, chunk %u\n", (ull)c->r.durable.id,
-		       c->r.durable.chunk);
+		printf("  durable          segment %llu, chunk %u%s\n", (ull)c->r.durable.id,
+		       c->r.durable.chunk, c->r.clean ? ", the end: stopped in order" : "");
 	}
 }
 
@@ -164,6 +164,7 @@ struct json_object *show_json_records(const struct media *m)
 			json_num(o, "migrated_id", c->r.migrated);
 			json_num(o, "durable_id", c->r.durable.id);
 			json_num(o, "durable_chunk", c->r.durable.chunk);
+			json_flag(o, "stopped_in_order", c->r.clean);
 		}
 		json_append(list, o);
 	}

@@ -185,6 +185,14 @@ fresh; m=$(sum c)
 code 6 wb "${format[@]}"; [ "$(sum c)" = "$m" ] || no "a refused format wrote"
 code 0 wb "${format[@]}" --yes; [ "$(sum c)" != "$m" ] || no "not formatted again"
 
+test_case "format: a question on a terminal"
+if command -v script >/dev/null; then
+	answer() { echo "$1" | script -qec "$plain format c --backing b --segment-size 64K" /dev/null; }
+	fresh; m=$(sum c)
+	code 6 answer n; code 6 answer ''; has out 'Format it again\? \[y/N\]'; [ "$(sum c)" = "$m" ] || no "it wrote"
+	code 0 answer y; [ "$(sum c)" != "$m" ] || no "not formatted again"
+fi
+
 test_case "format: a cache with dirty data"
 fresh; log <<<'chunk 0-3
 chunk 3 9/0f'
