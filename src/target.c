@@ -58,6 +58,8 @@ static int check_devices(struct wb_target *t)
 
 	if (cache == backing)
 		t->ti->error = "cache and backing device are the same";
+	else if (bdev_read_only(cache) || bdev_read_only(backing))
+		t->ti->error = "a read-only device cannot be used: make it writable first";
 	else if (bdev_is_zoned(cache) || bdev_is_zoned(backing))
 		t->ti->error = "zoned devices cannot be used";
 	else if (bdev_logical_block_size(cache) > WB_BLOCK_SIZE ||

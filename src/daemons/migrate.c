@@ -25,53 +25,11 @@
  * One work item does all of it, so batches never overlap; it also takes the steps of drain.c.
  */
 #include <linux/sort.h>
-#include "daemons.h"
+#include "migrator.h"
 
-#define WINDOW		512u	/* blocks in one window */
-#define MAX_WRITE	256u	/* blocks in one request */
 #define MAX_BATCH	256u	/* segments; the range of nr_max_batched_migration */
 #define RETRY		(2 * HZ)
 #define STUCK_AFTER	5	/* failed batches in a row */
-
-/* A copy to migrate. */
-struct cand {
-	u64 block;
-	u32 place;
-	u32 crc;
-	u8 mask;	/* valid sectors: what @crc covers */
-	u8 live;	/* of those, the ones to write */
-	u8 bad;
-};
-
-struct window {
-	struct wb_migrator *m;
-	struct page *pages[WINDOW];
-	u32 in_flight;		/* under m->lock */
-	bool read_error;
-	bool write_error;
-};
-
-struct wb_migrator {
-	struct wb_cache *c;
-	struct workqueue_struct *wq;
-	struct delayed_work work;
-	struct bio_set bios;
-	struct cand *cands;
-	u32 max_cands;
-	u32 nr;
-	void *slot;		/* image of one slot, for its headers */
-	struct window windows[2];
-	wait_queue_head_t wait;	/* in_flight reached zero */
-	spinlock_t lock;	/* busy_*, in_flight */
-	u64 busy_first;
-	u64 busy_last;
-	bool busy;
-	u64 bad_id;		/* lowest segment with something unreadable, 0 = none */
-	bool failed;		/* a write failed in this batch */
-	unsigned int failures;	/* batches in a row */
-	unsigned long retry_at;
-	bool stop;
-};
 
 void wb_migrate_retry(struct wb_cache *c)
 {
@@ -89,7 +47,7 @@ void wb_migrate_kick(struct wb_cache *c)
 
 /* ---------------------------------------------------------------- collect */
 
-static void segment_is_bad(struct wb_migrator *m, u64 id)
+void wb_migrate_bad_segment(struct wb_migrator *m, u64 id)
 {
 	if (!m->bad_id || id < m->bad_id)
 		m->bad_id = id;
@@ -100,9 +58,11 @@ static void collect_chunk(struct wb_migrator *m, const struct wb_header *h,
 {
 	struct wb_cache *c = m->c;
 	u32 base = wb_slot_of(&c->super.geom, h->id) << c->index.slot_shift;
+	const struct wb_index_entry *entry;
 	struct wb_index_view v;
 	struct wb_entry e;
-	struct cand *cand;
+	struct wb_cand *cand;
+	bool same, linked;
 	spinlock_t *lock;
 	u32 i;
 
@@ -111,7 +71,7 @@ static void collect_chunk(struct wb_migrator *m, const struct wb_header *h,
 		if (e.flags & WB_ENTRY_TOMBSTONE)
 			continue;
 		cand = &m->cands[m->nr];
-		*cand = (struct cand){
+		*cand = (struct wb_cand){
 			.block = e.block,
 			.place = base + h->block + 1 + i,
 			.crc = e.crc,
@@ -120,8 +80,14 @@ static void collect_chunk(struct wb_migrator *m, const struct wb_header *h,
 		lock = wb_bucket_lock(c, e.block);
 		spin_lock(lock);
 		wb_view(c, &v);
-		cand->live = wb_index_live(&c->index, cand->place, &v);
+		/* The index was built from this header; another one now means that it changed. */
+		entry = &c->index.entries[cand->place];
+		same = wb_index_block(entry) == e.block && entry->mask == e.mask;
+		linked = entry->flags & WB_ENTRY_LINKED;
+		cand->live = same ? wb_index_live(&c->index, cand->place, &v) : 0;
 		spin_unlock(lock);
+		if (linked && !same)
+			wb_migrate_bad_segment(m, h->id);
 		if (cand->live)
 			m->nr++;
 	}
@@ -176,310 +142,16 @@ static void collect_segment(struct wb_migrator *m, u64 id)
 	wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
 	wb_err(c, "cannot read the headers of segment %llu from the cache device (block %u of its slot); it stays in the log. See writeboost-ctl check",
 	       id, block);
-	segment_is_bad(m, id);
+	wb_migrate_bad_segment(m, id);
 }
 
 static int by_block(const void *a, const void *b)
 {
-	const struct cand *x = a, *y = b;
+	const struct wb_cand *x = a, *y = b;
 
 	if (x->block != y->block)
 		return x->block < y->block ? -1 : 1;
 	return x->place < y->place ? -1 : x->place > y->place;
-}
-
-/* ---------------------------------------------------------------- move */
-
-/*
- * The last completion wakes under the lock, and the waiter takes the lock before it goes on: so it
- * is through with the migrator before that can be freed.
- */
-static void wait_window(struct window *w)
-{
-	wait_event(w->m->wait, !READ_ONCE(w->in_flight));
-	spin_lock_irq(&w->m->lock);
-	spin_unlock_irq(&w->m->lock);
-}
-
-static void window_put(struct window *w)
-{
-	struct wb_migrator *m = w->m;
-	unsigned long flags;
-
-	spin_lock_irqsave(&m->lock, flags);
-	if (!--w->in_flight)
-		wake_up_all(&m->wait);
-	spin_unlock_irqrestore(&m->lock, flags);
-}
-
-static void read_endio(struct bio *bio)
-{
-	struct window *w = bio->bi_private;
-
-	if (bio->bi_status)
-		WRITE_ONCE(w->read_error, true);
-	bio_put(bio);
-	window_put(w);
-}
-
-static void write_endio(struct bio *bio)
-{
-	struct window *w = bio->bi_private;
-
-	if (bio->bi_status) {
-		wb_stat_add(w->m->c, WB_STAT_BACKING_ERRORS, 1);
-		WRITE_ONCE(w->write_error, true);
-	}
-	bio_put(bio);
-	window_put(w);
-}
-
-static struct bio *new_bio(struct window *w, struct block_device *bdev, blk_opf_t opf, u64 sector,
-			   bio_end_io_t *end)
-{
-	struct bio *bio = bio_alloc_bioset(bdev, MAX_WRITE, opf, GFP_NOIO, &w->m->bios);
-
-	bio->bi_iter.bi_sector = sector;
-	bio->bi_end_io = end;
-	bio->bi_private = w;
-	return bio;
-}
-
-static void send(struct window *w, struct bio **bio)
-{
-	if (!*bio)
-		return;
-	spin_lock_irq(&w->m->lock);
-	w->in_flight++;
-	spin_unlock_irq(&w->m->lock);
-	submit_bio(*bio);
-	*bio = NULL;
-}
-
-/* Whole blocks, for the checksums cover all valid sectors. Places in a row make one request. */
-static void read_window(struct window *w, struct cand *cand, u32 nr)
-{
-	struct wb_cache *c = w->m->c;
-	struct bio *bio = NULL;
-	struct blk_plug plug;
-	u32 i;
-
-	w->read_error = false;
-	blk_start_plug(&plug);
-	for (i = 0; i < nr; i++) {
-		if (bio && cand[i].place != cand[i - 1].place + 1)
-			send(w, &bio);
-		if (bio && bio_add_page(bio, w->pages[i], WB_BLOCK_SIZE, 0))
-			continue;
-		send(w, &bio);
-		bio = new_bio(w, c->cache, REQ_OP_READ,
-			      (WB_FIRST_SLOT_OFFSET + ((u64)cand[i].place << WB_BLOCK_SHIFT)) >>
-			      SECTOR_SHIFT, read_endio);
-		__bio_add_page(bio, w->pages[i], WB_BLOCK_SIZE, 0);
-	}
-	send(w, &bio);
-	blk_finish_plug(&plug);
-	wait_window(w);
-}
-
-/* A block that cannot be migrated: say where it belongs, and have its reads fail. */
-static void block_is_bad(struct wb_migrator *m, struct cand *cand, const char *why)
-{
-	struct wb_cache *c = m->c;
-	spinlock_t *lock = wb_bucket_lock(c, cand->block);
-	struct wb_index_entry *e = &c->index.entries[cand->place];
-	bool known;
-	u64 id;
-
-	spin_lock(lock);
-	known = e->flags & WB_ENTRY_ROTTEN;
-	if (e->flags & WB_ENTRY_LINKED)
-		e->flags |= WB_ENTRY_ROTTEN;
-	id = wb_place_id(c, cand->place);
-	spin_unlock(lock);
-	cand->bad = 1;
-	segment_is_bad(m, id);
-	if (known)
-		return;
-	wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
-	wb_err(c, "%s: sectors %llu to %llu of the backing device (segment %llu, block %u of its slot on the cache device); it is not migrated and reads of it fail until it is overwritten. See writeboost-ctl check",
-	       why, cand->block << WB_BLOCK_SECTOR_SHIFT,
-	       (cand->block << WB_BLOCK_SECTOR_SHIFT) + WB_BLOCK_SECTORS - 1, id,
-	       wb_place_block(c, cand->place));
-}
-
-static void verify_window(struct window *w, struct cand *cand, u32 nr)
-{
-	struct wb_cache *c = w->m->c;
-	u32 i;
-
-	for (i = 0; i < nr; i++) {
-		/* One of the requests failed: find out which blocks it really concerns. */
-		if (w->read_error &&
-		    wb_io_sync(c->cache, REQ_OP_READ,
-			       WB_FIRST_SLOT_OFFSET + ((u64)cand[i].place << WB_BLOCK_SHIFT),
-			       page_address(w->pages[i]), WB_BLOCK_SIZE)) {
-			block_is_bad(w->m, &cand[i], "read error on the cache device");
-			continue;
-		}
-		if (wb_data_crc(page_address(w->pages[i]), cand[i].mask) != cand[i].crc)
-			block_is_bad(w->m, &cand[i], "checksum mismatch on the cache device");
-	}
-}
-
-static void set_busy(struct wb_migrator *m, u64 first, u64 last)
-{
-	spin_lock_irq(&m->lock);
-	m->busy = first <= last;
-	m->busy_first = first;
-	m->busy_last = last;
-	spin_unlock_irq(&m->lock);
-}
-
-/* What is still to be written of each, now that discards wait for this window. */
-static void look_again(struct wb_migrator *m, struct cand *cand, u32 nr)
-{
-	struct wb_cache *c = m->c;
-	struct wb_index_view v;
-	spinlock_t *lock;
-	u32 i;
-
-	for (i = 0; i < nr; i++) {
-		lock = wb_bucket_lock(c, cand[i].block);
-		spin_lock(lock);
-		wb_view(c, &v);
-		cand[i].live &= wb_index_live(&c->index, cand[i].place, &v);
-		spin_unlock(lock);
-		if (cand[i].bad)
-			cand[i].live = 0;
-	}
-}
-
-/* The copies of one block have disjoint live sectors; of @nr, the one with sector @s, or -1. */
-static int owner(const struct cand *cand, u32 nr, u32 s)
-{
-	u32 i;
-
-	for (i = 0; i < nr; i++)
-		if (cand[i].live >> s & 1)
-			return i;
-	return -1;
-}
-
-static void write_window(struct window *w, struct cand *cand, u32 nr)
-{
-	struct wb_cache *c = w->m->c;
-	struct bio *bio = NULL;
-	u64 sector, next = 0;
-	u32 i, same, s, n;
-	struct blk_plug plug;
-	bool any;
-	int own;
-
-	w->write_error = false;
-	blk_start_plug(&plug);
-	for (i = 0; i < nr; i += same) {
-		for (same = 1; i + same < nr && cand[i + same].block == cand[i].block; same++)
-			;
-		any = false;
-		for (s = 0; s < WB_BLOCK_SECTORS; s += n) {
-			own = owner(&cand[i], same, s);
-			for (n = 1; s + n < WB_BLOCK_SECTORS &&
-				    owner(&cand[i], same, s + n) == own; n++)
-				;
-			if (own < 0)
-				continue;
-			any = true;
-			sector = (cand[i].block << WB_BLOCK_SECTOR_SHIFT) + s;
-			if (bio && (sector != next ||
-				    !bio_add_page(bio, w->pages[i + own], n << SECTOR_SHIFT,
-						  s << SECTOR_SHIFT)))
-				send(w, &bio);
-			if (!bio) {
-				bio = new_bio(w, c->backing, REQ_OP_WRITE, sector, write_endio);
-				__bio_add_page(bio, w->pages[i + own], n << SECTOR_SHIFT,
-					       s << SECTOR_SHIFT);
-				wb_stat_add(c, WB_STAT_MIGRATE_REQUESTS, 1);
-			}
-			next = sector + n;
-		}
-		wb_stat_add(c, WB_STAT_MIGRATED, any);
-	}
-	send(w, &bio);
-	blk_finish_plug(&plug);
-}
-
-/* How many candidates from @i on make a window: all copies of a block stay together. */
-static u32 window_size(const struct wb_migrator *m, u32 i)
-{
-	u32 n = min(m->nr - i, WINDOW);
-
-	if (i + n == m->nr)
-		return n;
-	while (n > 1 && m->cands[i + n].block == m->cands[i + n - 1].block)
-		n--;
-	return n;
-}
-
-/*
- * Let users who came meanwhile go first. Nothing is in flight while this waits, so no discard waits
- * for it.
- */
-static void give_way(struct wb_migrator *m)
-{
-	bool waited = false;
-
-	while (!READ_ONCE(m->stop) && !wb_modulator_allows(m->c)) {
-		if (!waited) {
-			wait_window(&m->windows[0]);
-			wait_window(&m->windows[1]);
-			set_busy(m, 1, 0);
-			waited = true;
-		}
-		schedule_timeout_uninterruptible(HZ / 20);
-	}
-}
-
-static void move_all(struct wb_migrator *m)
-{
-	u32 i, n, turn = 0, first_busy = 0;
-	struct window *w;
-
-	for (i = 0; i < m->nr && !READ_ONCE(m->stop); i += n, turn ^= 1) {
-		give_way(m);
-		w = &m->windows[turn];
-		wait_window(w);		/* its last writes */
-		if (w->write_error)
-			break;
-		n = window_size(m, i);
-		read_window(w, &m->cands[i], n);
-		verify_window(w, &m->cands[i], n);
-		/* The window before may still be in flight: the range covers both. */
-		set_busy(m, m->cands[first_busy].block, m->cands[i + n - 1].block);
-		look_again(m, &m->cands[i], n);
-		write_window(w, &m->cands[i], n);
-		first_busy = i;
-	}
-	for (turn = 0; turn < 2; turn++) {
-		wait_window(&m->windows[turn]);
-		m->failed |= m->windows[turn].write_error;
-		m->windows[turn].write_error = false;
-	}
-	set_busy(m, 1, 0);
-}
-
-void wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr)
-{
-	struct wb_migrator *m = c->migrator;
-	bool clear;
-
-	do {
-		spin_lock_irq(&m->lock);
-		clear = !m->busy || block > m->busy_last || block + nr <= m->busy_first;
-		spin_unlock_irq(&m->lock);
-		if (!clear)
-			schedule_timeout_uninterruptible(1);
-	} while (!clear);
 }
 
 /* ---------------------------------------------------------------- a batch */
@@ -507,7 +179,7 @@ static int migrate_batch(struct wb_migrator *m)
 		collect_segment(m, id);
 	}
 	sort(m->cands, m->nr, sizeof(*m->cands), by_block, NULL);
-	move_all(m);
+	wb_window_move_all(m);
 	if (READ_ONCE(m->stop))
 		return -EAGAIN;
 	if (m->failed) {
@@ -602,7 +274,6 @@ static void migrate_work(struct work_struct *work)
 int wb_migrate_init(struct wb_cache *c)
 {
 	struct wb_migrator *m = kzalloc(sizeof(*m), GFP_KERNEL);
-	u32 i, w;
 
 	if (!m)
 		return -ENOMEM;
@@ -610,41 +281,25 @@ int wb_migrate_init(struct wb_cache *c)
 	m->c = c;
 	m->stop = true;
 	m->retry_at = jiffies;
-	spin_lock_init(&m->lock);
-	init_waitqueue_head(&m->wait);
 	INIT_DELAYED_WORK(&m->work, migrate_work);
 	m->wq = alloc_workqueue("wb_migrate", WQ_MEM_RECLAIM | WQ_UNBOUND, 1);
 	m->max_cands = MAX_BATCH * (c->super.geom.slot_blocks - 1);
 	m->cands = vmalloc(array_size(m->max_cands, sizeof(*m->cands)));
 	m->slot = vmalloc((size_t)c->super.geom.slot_blocks << WB_BLOCK_SHIFT);
-	if (!m->wq || !m->cands || !m->slot ||
-	    bioset_init(&m->bios, 4, 0, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER))
+	if (!m->wq || !m->cands || !m->slot)
 		return -ENOMEM;
-	for (w = 0; w < 2; w++) {
-		m->windows[w].m = m;
-		for (i = 0; i < WINDOW; i++) {
-			m->windows[w].pages[i] = alloc_page(GFP_KERNEL);
-			if (!m->windows[w].pages[i])
-				return -ENOMEM;
-		}
-	}
-	return 0;
+	return wb_windows_init(m);
 }
 
 void wb_migrate_exit(struct wb_cache *c)
 {
 	struct wb_migrator *m = c->migrator;
-	u32 i, w;
 
 	if (!m)
 		return;
 	if (m->wq)
 		destroy_workqueue(m->wq);
-	for (w = 0; w < 2; w++)
-		for (i = 0; i < WINDOW; i++)
-			if (m->windows[w].pages[i])
-				__free_page(m->windows[w].pages[i]);
-	bioset_exit(&m->bios);
+	wb_windows_exit(m);
 	vfree(m->cands);
 	vfree(m->slot);
 	kfree(m);
