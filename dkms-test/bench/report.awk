@@ -101,7 +101,8 @@ END {
 				missing = missing "\nmissing: " row " of " of[j]
 		}
 		printf "\n"
-		if (has["writeboost"] && has["upstream"] && value(row, "upstream") != "") {
+		if (has["writeboost"] && has["upstream"] && value(row, "upstream") != "" &&
+		    value(row, "writeboost") != "") {
 			if (worse(row, value(row, "writeboost"), value(row, "upstream")))
 				missed = missed sprintf("\nmissed: %s: ours %s, upstream %s", row, cell(row, "writeboost"),
 					cell(row, "upstream"))
@@ -114,6 +115,8 @@ END {
 			"it writes to the disk only when it needs room." \
 			(has["writeboost-default"] ? "\nwriteboost-default is the same as it comes: it also migrates while the " \
 				"row runs, on the one CPU there is." : "")
+	if (has["upstream"])
+		print "upstream spends a slot of 512 KiB on every fsync, so in the fsync rows together it runs out of slots and waits for the disk."
 	for (j = 1; j <= nt; j++)
 		if (of[j] in failed)
 			printf "%s failed: %s\n", of[j], failed[of[j]]
