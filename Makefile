@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # dm-writeboost: `make help` tells what there is.
 #
-# Everything produced goes below build/. Only install, uninstall, and the packages that demo, test, bench and
-# deb need (by apt, as root) change anything outside it.
+# Everything produced goes below build/. Only install, uninstall, and the packages that demo, test,
+# bench and deb need (by apt, as root) change anything outside it.
 
 SHELL := /bin/bash
 
@@ -25,7 +25,7 @@ SRCTREE ?= /usr/src
 DKMS ?= dkms
 DKMS_SRC = $(SRCTREE)/$(DKMS_NAME)-$(VERSION)
 
-MODULE_BUILD := build/module/$(KVER)
+MODULE_BUILD := $(BUILD)/module/$(KVER)
 
 .PHONY: all help module tools guest-bin install uninstall install-source install-tools test test-fast \
 	soak demo bench deb copy-of-tree clean distclean
@@ -50,34 +50,42 @@ help:
 	@echo "install knows DESTDIR= (files alone, DKMS is not run), PREFIX= (of the tools, default /usr/local)"
 	@echo "and KVER=. demo, test, bench and deb install the Debian packages they need, and so want root."
 
-# --- Building -----------------------------------------------------------------------------------------------
+# --- Building -------------------------------------------------------------------------------------
 
 # In a copy: a kernel build writes beside its sources.
 module:
 	@[ -e "$(KDIR)/Makefile" ] || { \
 		echo "No headers of kernel $(KVER) in $(KDIR): install linux-headers-$(KVER)," \
-			"or name another kernel with KVER= (there are: $$(cd /lib/modules 2>/dev/null && echo *))" >&2; \
+			"or name another kernel with KVER=" \
+			"(there are: $$(cd /lib/modules 2>/dev/null && echo *))" >&2; \
 		exit 1; }
 	mkdir -p $(MODULE_BUILD)
-	cd src && find . \( -name '*.[ch]' -o -name Kbuild \) -exec cp -u --parents -t ../$(MODULE_BUILD) {} +
-	$(MAKE) -C $(KDIR) M=$(CURDIR)/$(MODULE_BUILD) modules
+	cd src && find . \( -name '*.[ch]' -o -name Kbuild \) \
+		-exec cp -u --parents -t $(abspath $(MODULE_BUILD)) {} +
+	$(MAKE) -C $(KDIR) M=$(abspath $(MODULE_BUILD)) modules
 
 tools:
+	@pkg-config --exists devmapper blkid uuid json-c 2>/dev/null || { \
+		echo "writeboost-ctl needs, on Debian: apt install gcc make pkg-config" \
+			"libdevmapper-dev libblkid-dev uuid-dev libjson-c-dev" >&2; \
+		exit 1; }
 	$(MAKE) -C tools BUILD=$(BUILD)/tools all
 
 # The tests' own programs, for the guests.
 guest-bin:
 	$(MAKE) -C dkms-test/guest-src OUT=$(BUILD)/guest-bin
 
-# --- Installing ---------------------------------------------------------------------------------------------
+# --- Installing -----------------------------------------------------------------------------------
 
 # With DESTDIR for a package; without it on this machine.
 install: tools
 ifeq ($(DESTDIR),)
 	@[ "$$(id -u)" = 0 ] || { echo "make install has to be run as root" >&2; exit 1; }
-	@command -v $(firstword $(DKMS)) >/dev/null || { echo "There is no dkms: install it (apt install dkms)" >&2; exit 1; }
+	@command -v $(firstword $(DKMS)) >/dev/null || { \
+		echo "There is no dkms: install it (apt install dkms)" >&2; exit 1; }
 	@[ -e "$(KDIR)/Makefile" ] || { \
-		echo "No headers of kernel $(KVER): install linux-headers-$(KVER), or name another kernel with KVER=" >&2; \
+		echo "No headers of kernel $(KVER): install linux-headers-$(KVER)," \
+			"or name another kernel with KVER=" >&2; \
 		exit 1; }
 	@for package in dm-writeboost-dkms writeboost-dkms writeboost-tools; do \
 		[ "$$(dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null)" != installed ] || { \
@@ -115,33 +123,43 @@ install-source:
 		-exec install -D -m 644 {} $(abspath $(DESTDIR)$(DKMS_SRC))/src/{} \;
 
 install-tools:
+	@pkg-config --exists devmapper blkid uuid json-c 2>/dev/null || { \
+		echo "writeboost-ctl needs, on Debian: apt install gcc make pkg-config" \
+			"libdevmapper-dev libblkid-dev uuid-dev libjson-c-dev" >&2; \
+		exit 1; }
 	$(MAKE) -C tools BUILD=$(BUILD)/tools install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)
 
-# --- Debian packages ----------------------------------------------------------------------------------------
+# --- Debian packages ------------------------------------------------------------------------------
 
-DEB_TREE := build/deb/$(DKMS_NAME)-$(VERSION)
+DEB_TREE := $(BUILD)/deb/$(DKMS_NAME)-$(VERSION)
 
-# What git knows (or, in an unpacked archive, everything), with all that is not committed yet, to TREE.
+# What git knows (or, in an unpacked archive, everything), with all that is not committed yet, to
+# TREE.
 copy-of-tree:
 	@rm -rf $(TREE) && mkdir -p $(TREE)
 	@if [ -e .git ]; then git ls-files -z --cached --others --exclude-standard; \
 		else find . -path ./build -prune -o -type f -print0; fi | \
-		while IFS= read -r -d '' file; do [ ! -e "$$file" ] || cp --parents -t $(TREE) -- "$$file" || exit 1; done
+		while IFS= read -r -d '' file; do \
+			[ ! -e "$$file" ] || cp --parents -t $(TREE) -- "$$file" || exit 1; \
+		done
 
 # From a copy, which a package build litters.
 deb:
-	@command -v dpkg-buildpackage >/dev/null && dpkg-checkbuilddeps 2>/dev/null && command -v lintian >/dev/null || { \
-		[ "$$(id -u)" = 0 ] || { echo "Install as root: dpkg-dev lintian and the Build-Depends in debian/control" >&2; exit 1; }; \
+	@command -v dpkg-buildpackage >/dev/null && dpkg-checkbuilddeps 2>/dev/null && \
+		command -v lintian >/dev/null || { \
+		[ "$$(id -u)" = 0 ] || { \
+			echo "Install as root: dpkg-dev, lintian, and the Build-Depends of debian/control" >&2; \
+			exit 1; }; \
 		apt-get -q -y install --no-install-recommends dpkg-dev fakeroot lintian && \
 		apt-get -q -y --no-install-recommends build-dep ./; }
-	rm -rf build/deb
+	rm -rf $(BUILD)/deb
 	@$(MAKE) --no-print-directory copy-of-tree TREE=$(DEB_TREE)
 	cd $(DEB_TREE) && dpkg-buildpackage -us -uc
 	rm -rf $(DEB_TREE)
-	lintian --fail-on error --info build/deb/*.changes
-	@echo; ls -l build/deb/*.deb
+	lintian --fail-on error --info $(BUILD)/deb/*.changes
+	@echo; ls -l $(BUILD)/deb/*.deb
 
-# --- Trying and testing -------------------------------------------------------------------------------------
+# --- Trying and testing ---------------------------------------------------------------------------
 
 demo:
 	@BUILD=$(BUILD) dkms-test/demo/run
@@ -162,7 +180,8 @@ bench:
 	@BUILD=$(BUILD) dkms-test/bench/run
 
 clean:
-	rm -rf build/module build/tools build/tools-sanitize build/unit build/guest-bin build/deb build/test build/demo
+	cd $(BUILD) 2>/dev/null || exit 0; \
+		rm -rf module tools tools-sanitize unit guest-bin deb test demo packages docs
 
 distclean:
-	rm -rf build
+	rm -rf $(BUILD)
