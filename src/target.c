@@ -81,7 +81,7 @@ static int check_super(struct wb_target *t)
 	err = wb_read_super(cache, &t->super, &v);
 	if (err)
 		return err;
-	if (v == WB_NOT_OURS || v == WB_OLD_WRITEBOOST) {
+	if (v == WB_NOT_OURS || v == WB_OLD_WRITEBOOST || v == WB_FOREIGN) {
 		t->ti->error = "cache device is not formatted for dm-writeboost";
 		DMERR("%pg: %s (%s). Format it with: writeboost-ctl format <cache> --backing <backing>",
 		      cache, t->ti->error, wb_verdict_text(v));
@@ -91,6 +91,12 @@ static int check_super(struct wb_target *t)
 		t->ti->error = "superblock of the cache device cannot be used";
 		DMERR("%pg: %s: %s. See writeboost-ctl check", cache, t->ti->error, wb_verdict_text(v));
 		return v == WB_READ_ERROR ? -EIO : -EINVAL;
+	}
+	if (t->super.ro_compat & ~WB_RO_COMPAT_KNOWN) {
+		t->ti->error = "cache needs a feature that this module does not know";
+		DMERR("%pg: %s (%llx). Use the version that formatted it, or a newer one", cache,
+		      t->ti->error, t->super.ro_compat & ~WB_RO_COMPAT_KNOWN);
+		return -EINVAL;
 	}
 	if (bdev_nr_sectors(cache) < g->cache_sectors) {
 		t->ti->error = "cache device is smaller than when it was formatted";

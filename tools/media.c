@@ -46,7 +46,7 @@ bool media_is_ours(const struct media *m)
 
 	for (i = 0; i < WB_NR_COPIES; i++) {
 		if (m->super[i].verdict != WB_NOT_OURS && m->super[i].verdict != WB_READ_ERROR &&
-		    m->super[i].verdict != WB_OLD_WRITEBOOST)
+		    m->super[i].verdict != WB_OLD_WRITEBOOST && m->super[i].verdict != WB_FOREIGN)
 			return true;
 	}
 	return false;

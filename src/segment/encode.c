@@ -10,6 +10,8 @@ const char *wb_verdict_text(enum wb_verdict v)
 		return "not a dm-writeboost structure";
 	case WB_OLD_WRITEBOOST:
 		return "a cache of dm-writeboost 2.x, another format";
+	case WB_FOREIGN:
+		return "holds something else: a file system, partition table or volume";
 	case WB_BAD_CRC:
 		return "checksum mismatch";
 	case WB_BAD_VERSION:
@@ -40,6 +42,41 @@ static u32 crc_after(const void *block, const void *after, size_t size)
 	size_t skip = (const u8 *)after - (const u8 *)block;
 
 	return wb_crc32c(after, size - skip);
+}
+
+/*
+ * What else writes itself into the first 4 KiB of a device and may leave our second superblock as it
+ * is. The tools know more of them (libblkid); this is for `dmsetup create`.
+ */
+static bool is_foreign(const void *block)
+{
+	static const struct {
+		u16 offset;
+		u8 len;
+		char magic[8];
+	} known[] = {
+		{ 510, 2, "\x55\xaa" },			/* MBR, FAT, NTFS */
+		{ 512, 8, "EFI PART" },			/* GPT */
+		{ 512, 8, "LABELONE" },			/* LVM */
+		{ 0, 8, "LABELONE" },
+		{ 1080, 2, "\x53\xef" },		/* ext2, 3, 4 */
+		{ 0, 4, "XFSB" },
+		{ 1024, 4, "\x10\x20\xf5\xf2" },	/* F2FS */
+		{ 1024, 4, "\xe2\xe1\xf5\xe0" },	/* EROFS */
+		{ 0, 4, "hsqs" },			/* squashfs */
+		{ 4086, 8, "SWAPSPAC" },
+		{ 0, 6, "LUKS\xba\xbe" },
+		{ 0, 4, "\xfc\x4e\x2b\xa9" },		/* md 1.1 */
+		{ 0, 8, "integrt" },			/* dm-integrity */
+		{ 0, 4, "\x21\x93\x48\x23" },		/* dm-writecache */
+		{ 0, 8, "dmvdo001" },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(known); i++)
+		if (!memcmp((const u8 *)block + known[i].offset, known[i].magic, known[i].len))
+			return true;
+	return false;
 }
 
 static u64 seed_of(const u8 uuid[16])
@@ -109,7 +146,9 @@ enum wb_verdict wb_super_decode(const void *from, struct wb_super *s)
 
 	if (memcmp(d->magic, WB_MAGIC, WB_MAGIC_LEN)) {
 		memcpy(&first, d, sizeof(first));
-		return le32_to_cpu(first) == WB_OLD_MAGIC ? WB_OLD_WRITEBOOST : WB_NOT_OURS;
+		if (le32_to_cpu(first) == WB_OLD_MAGIC)
+			return WB_OLD_WRITEBOOST;
+		return is_foreign(from) ? WB_FOREIGN : WB_NOT_OURS;
 	}
 	if (le32_to_cpu(d->crc) != crc_after(d, &d->version, sizeof(*d)))
 		return WB_BAD_CRC;
@@ -152,10 +191,11 @@ enum wb_verdict wb_super_pick(const void *const copies[WB_NR_COPIES], struct wb_
 		if (i == 0)
 			first = v;
 		/*
-		 * An old-format cache, an unknown feature or version is the truth about this device
-		 * even if a second copy of something readable is left behind it.
+		 * An old-format cache, something else, an unknown feature or version is the truth
+		 * about this device even if a second copy of something readable is left behind it.
 		 */
-		if (v == WB_OLD_WRITEBOOST || v == WB_BAD_FEATURE || v == WB_BAD_VERSION)
+		if (v == WB_OLD_WRITEBOOST || (v == WB_FOREIGN && i == 0) ||
+		    v == WB_BAD_FEATURE || v == WB_BAD_VERSION)
 			return v;
 	}
 	return first;

@@ -15,6 +15,7 @@ enum wb_verdict {
 	WB_OK = 0,
 	WB_NOT_OURS,		/* another magic: never ours, or overwritten */
 	WB_OLD_WRITEBOOST,	/* Debian's dm-writeboost 2.x */
+	WB_FOREIGN,		/* the signature of something else that is in use by somebody */
 	WB_BAD_CRC,
 	WB_BAD_VERSION,
 	WB_BAD_FEATURE,		/* unknown incompat flag */
@@ -167,7 +168,9 @@ enum wb_verdict wb_record_decode(const struct wb_geom *g, const void *from, stru
  * @s: the superblock, if WB_OK
  *
  * The first good copy counts; they are equal unless a format was cut off. Where none is good the
- * verdict is the first copy's.
+ * verdict is the first copy's. A first block that has become part of something else (a file system,
+ * a volume group, a partition table) is no damage that the second copy may repair: the device was
+ * given away since.
  */
 enum wb_verdict wb_super_pick(const void *const copies[WB_NR_COPIES], struct wb_super *s);
 
