@@ -147,7 +147,7 @@ static int write_all(struct job *j)
 {
 	static const u8 zero[WB_BLOCK_SIZE];
 	u8 super[WB_BLOCK_SIZE], record[WB_BLOCK_SIZE];
-	struct wb_record r = { .epoch = 1, .life_start = 1 };
+	struct wb_record r = { .epoch = 1, .life_start = 1, .clean = true };
 	struct wb_super check;
 	int e = 0, rc, i;
 

@@ -201,6 +201,11 @@ static int write_records(struct repair *r, struct wb_record *rec)
 	struct wb_record check;
 
 	rec->seq = r->m.r.seq;
+	/*
+	 * The log ends here, for certain, as after a stop in order: nothing behind it, be it unreadable,
+	 * is to be searched for more.
+	 */
+	rec->clean = true;
 	if (rec->epoch <= r->salvage.epoch)
 		rec->epoch = r->salvage.epoch + 1;
 	for (i = 0; i < WB_NR_COPIES && !rc; i++, which = !which) {

@@ -260,6 +260,15 @@ int main(int argc, char **argv)
 	at = (struct where){ .id = record.life_start, .link = record.life_link };
 	kept = at;
 	version = 1;
+	if (record.clean) {
+		/* As at every start: from now on the log may go on behind the durable point. */
+		record.clean = false;
+		for (i = 0; i < WB_NR_COPIES; i++) {
+			record.seq++;
+			wb_record_encode(&super.geom, &record, r[i]);
+			put(WB_RECORD_OFFSET(i), r[i], WB_BLOCK_SIZE);
+		}
+	}
 
 	while (fgets(line, sizeof(line), stdin)) {
 		line_nr++;
