@@ -313,6 +313,118 @@ static void test_search(void)
 	media_exit(&m);
 }
 
+/* What the record says of a stop in order holds if the log ends where it says, and only then. */
+static void test_clean(void)
+{
+	struct media m;
+	struct wb_record r;
+	u32 crc, link, i;
+	u64 id;
+
+	test_case("a stop in order: nothing behind the end matters");
+	media_init(&m, 60, 16 << 10);
+	crc = put(&m, 1, 0, 0, 1, 5, 0, NONE);
+	crc = put(&m, 1, 1, 2, 1, 5, crc, NONE);
+	m.record.durable = (struct wb_pos){ 1, 1 };
+	m.record.clean = true;
+	expect(&m, WB_LOG_ENDS, 2, 2, 0, WB_NOT_OURS);
+	CHECK(m.blocks_read == 3);	/* two headers, and one that is not there */
+	wb_walk_next_life(&m.walk, &r);
+	CHECK(!r.clean && r.durable.id == 1 && r.durable.chunk == 1 && r.life_start == 2);
+	/* A torn header there, and a whole one that calls it durable: no writer left them. */
+	put(&m, 2, 0, 0, 3, 5, crc, (struct wb_pos){ 1, 1 });
+	at(&m, 2, 0)[70] ^= 1;
+	put(&m, 3, 0, 0, 3, 5, 77, (struct wb_pos){ 2, 0 });
+	expect(&m, WB_LOG_ENDS, 2, 2, 0, WB_BAD_CRC);
+	CHECK(m.blocks_read == 3);
+	m.read_error = -EIO;
+	m.bad_id = 2;
+	expect(&m, WB_LOG_ENDS, 2, 2, 0, WB_READ_ERROR);
+	m.read_error = 0;
+	m.record.clean = false;
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED);
+
+	/* The same where all is migrated, whatever the durable point says below that. */
+	m.record.clean = true;
+	m.record.migrated = 1;
+	for (i = 0; i < 3; i++) {
+		m.record.durable = (struct wb_pos){ i != 1, i == 2 };
+		expect(&m, WB_LOG_ENDS, 0, 2, 0, WB_BAD_CRC);
+		CHECK(m.blocks_read == 1);
+		wb_walk_next_life(&m.walk, &r);
+		CHECK(!r.clean && r.life_start == 2);
+	}
+
+	/* And where the log fills all slots. */
+	media_exit(&m);
+	media_init(&m, 4, 16 << 10);
+	for (crc = 0, id = 1; id <= 4; id++)
+		crc = put(&m, id, 0, 0, 3, 5, crc, NONE);
+	m.record.durable = (struct wb_pos){ 4, 0 };
+	m.record.clean = true;
+	expect(&m, WB_LOG_ENDS, 4, 5, 0, WB_NOT_OURS);
+	CHECK(m.blocks_read == 4);
+
+	test_case("a stop in order: the last chunk is durable");
+	media_exit(&m);
+	media_init(&m, 60, 16 << 10);
+	m.record.clean = true;
+	crc = put(&m, 1, 0, 0, 1, 5, 0, NONE);
+	link = put(&m, 1, 1, 2, 1, 5, crc, NONE);
+	m.record.durable = (struct wb_pos){ 1, 1 };
+	m.read_error = -EIO;
+	m.bad_id = 1;
+	m.bad_block = 2;
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED && m.walk.bad_id == 1);
+	m.read_error = 0;
+	at(&m, 1, 2)[70] ^= 1;
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED && m.walk.bad_id == 1 &&
+	      m.walk.bad_block == 2);
+	memset(at(&m, 1, 2), 0, WB_BLOCK_SIZE);
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED);
+	put(&m, 1, 1, 2, 1, 4, crc, NONE);
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED);
+	put(&m, 1, 1, 2, 1, 5, crc + 1, NONE);
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED);
+	put(&m, 1, 1, 2, 1, 5, crc, NONE);
+	at(&m, 1, 3)[70] ^= 1;	/* its data: migration and check see that */
+	expect(&m, WB_LOG_ENDS, 2, 2, 0, WB_NOT_OURS);
+	m.verify_all = true;
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED);
+	m.verify_all = false;
+	memset(at(&m, 1, 0), 0, WB_BLOCK_SIZE);
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED);
+	put(&m, 1, 0, 0, 1, 5, 0, NONE);
+	put(&m, 1, 1, 2, 1, 5, crc, NONE);
+
+	/*
+	 * A stale copy of the record, which no writer leaves: the log goes on behind its end. What
+	 * follows is judged as if the copy did not say anything.
+	 */
+	test_case("a stop in order that the log denies");
+	crc = put(&m, 2, 0, 0, 3, 5, link, (struct wb_pos){ 1, 1 });
+	expect(&m, WB_LOG_ENDS, 3, 3, 0, WB_NOT_OURS);
+	CHECK(m.walk.last.id == 2);
+	wb_walk_next_life(&m.walk, &r);
+	CHECK(!r.clean && r.durable.id == 2);
+	at(&m, 2, 2)[70] ^= 1;
+	expect(&m, WB_LOG_TORN, 2, 2, 0, WB_BAD_DATA);
+	put(&m, 2, 0, 0, 3, 5, link, (struct wb_pos){ 1, 1 });
+	put(&m, 3, 0, 0, 3, 5, crc, (struct wb_pos){ 2, 0 });
+	at(&m, 3, 0)[70] ^= 1;
+	expect(&m, WB_LOG_TORN, 3, 3, 0, WB_BAD_CRC);
+	put(&m, 4, 0, 0, 3, 5, 77, (struct wb_pos){ 3, 0 });
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED && m.walk.bad_id == 3);
+	memset(at(&m, 4, 0), 0, WB_BLOCK_SIZE);
+	m.read_error = -EIO;
+	m.bad_id = 3;
+	m.bad_block = 0;
+	CHECK(walk(&m) == -EIO);
+	m.bad_id = 4;
+	CHECK(walk(&m) == -EIO);
+	media_exit(&m);
+}
+
 /* A chain in which nothing ever becomes durable: no reason to keep all of it in memory. */
 static void test_never_durable(void)
 {
@@ -396,6 +508,7 @@ static void make_up(struct media *m, struct rng *r)
 	m->record.durable = NONE;
 	if (rng_one_in(r, 3))
 		m->record.durable.id = first + rng_below(r, (u32)m->g.nr_slots);
+	m->record.clean = rng_one_in(r, 3);
 
 	for (n = rng_below(r, 6); n; n--) {
 		id = first + rng_below(r, (u32)m->g.nr_slots);
@@ -481,7 +594,7 @@ static void test_made_up(u32 slots, u32 segment_size, u64 rounds, const char *na
 		wb_walk_next_life(&m.walk, &next);
 		wb_record_encode(&m.g, &next, record);
 		CHECK(wb_record_decode(&m.g, record, &next) == WB_OK);
-		CHECK(next.epoch > m.record.epoch && next.seq > m.record.seq);
+		CHECK(next.epoch > m.record.epoch && next.seq > m.record.seq && !next.clean);
 	}
 	test_options.seed = seed;
 	media_exit(&m);
@@ -495,6 +608,7 @@ int main(int argc, char **argv)
 	test_lives();
 	test_errors();
 	test_search();
+	test_clean();
 	test_never_durable();
 	test_made_up(4, 16 << 10, 20000, "made-up media, 4 slots of 16 KiB");
 	test_made_up(7, 64 << 10, 4000, "made-up media, 7 slots of 64 KiB");

@@ -315,6 +315,7 @@ static struct wb_record some_record(struct rng *r, const struct wb_geom *g)
 	rec.life_start = 1 + rng_u64(r) % (rec.migrated + g->nr_slots + 1);
 	rec.durable.id = rng_u64(r) % (rec.migrated + g->nr_slots + 1);
 	rec.durable.chunk = rng_below(r, g->slot_blocks);
+	rec.clean = rng_one_in(r, 2);
 	return rec;
 }
 

@@ -237,10 +237,11 @@ static bool step_record(struct log *l)
 		r->seq++;
 		r->migrated = l->order.migrated;
 		r->durable = l->order.durable;
+		r->clean = l->phase == LOG_STOPS && l->copies_left;
 		put_record(l, l->next_copy, r, false);
-		trace("record copy %d: migrated %llu durable %llu.%u", l->next_copy,
+		trace("record copy %d: migrated %llu durable %llu.%u%s", l->next_copy,
 		      (unsigned long long)r->migrated, (unsigned long long)r->durable.id,
-		      r->durable.chunk);
+		      r->durable.chunk, r->clean ? ", the end" : "");
 		break;
 	case 1:
 		disk_complete(&l->disk, l->record_handle);
@@ -305,24 +306,60 @@ static bool now(struct log *l, u32 one_in)
 	return one_in && rng_one_in(&l->rng, one_in);
 }
 
+void log_stop(struct log *l)
+{
+	CHECK(l->phase == LOG_RUNS && !l->copies_left);
+	l->phase = LOG_STOPS;
+	trace("stop");
+}
+
+void log_resume(struct log *l)
+{
+	CHECK(l->phase == LOG_STOPPED && !l->record_step);
+	l->phase = LOG_RESUMES;
+	/* Both, durably, before anything is sealed: whichever is left after a crash must not lie. */
+	l->copies_left = WB_NR_COPIES;
+	trace("resume");
+}
+
+/* Both copies of the record say that the log ends here, or that it no longer does. */
+static bool step_copies(struct log *l)
+{
+	step_record(l);
+	if (!l->record_step && !--l->copies_left) {
+		l->phase = l->phase == LOG_STOPS ? LOG_STOPPED : LOG_RUNS;
+		trace("%s", l->phase == LOG_STOPPED ? "stopped in order" : "the log goes on");
+	}
+	return true;
+}
+
 bool log_step(struct log *l)
 {
 	const struct log_style *s = &l->style;
 	struct wb_order *o = &l->order;
 	struct wb_order_chunk *open;
+	bool runs = l->phase == LOG_RUNS;
 	u64 id;
 
+	CHECK(l->phase != LOG_STOPPED);
+	if (l->phase == LOG_STOPS && o->first == o->open && !l->flush && !l->record_step &&
+	    !l->copies_left) {
+		CHECK(l->acked == l->nr);
+		l->copies_left = WB_NR_COPIES;
+	}
+	if (l->copies_left)
+		return step_copies(l);
 	for (;;) {
 		switch (rng_below(&l->rng, 8)) {
 		case 0:
-			if (!now(l, s->prepare) || !wb_order_may_prepare(o))
+			if (!runs || !now(l, s->prepare) || !wb_order_may_prepare(o))
 				break;
 			check_reusable(l, o->prepared + 1);
 			wb_order_prepared(o);
 			CHECK(o->prepared <= o->durable_segment + WB_MAX_VOLATILE_SEGMENTS);
 			break;
 		case 1:
-			if (!now(l, s->seal))
+			if (!runs || !now(l, s->seal))
 				break;
 			open = open_chunk(l);
 			if (open && wb_order_may_seal(o)) {
@@ -359,7 +396,7 @@ bool log_step(struct log *l)
 				check_durable(l);
 			return true;
 		case 6:
-			if (!now(l, s->migrate) || o->migrated >= o->durable_segment)
+			if (!runs || !now(l, s->migrate) || o->migrated >= o->durable_segment)
 				break;
 			id = o->migrated + 1 +
 			     rng_below(&l->rng, (u32)(o->durable_segment - o->migrated));
@@ -377,6 +414,20 @@ bool log_step(struct log *l)
 
 /* ---------------------------------------------------------------- the walk */
 
+/* How many of these blocks are behind all that was sealed? */
+static u32 blocks_behind(const struct log *l, u64 id, u32 block, u32 nr)
+{
+	const struct wb_header *last = l->nr ? &l->chunks[l->nr - 1].h : NULL;
+	u32 end;
+
+	if (!last || id > last->id)
+		return nr;
+	end = last->block + 1 + last->nr_entries;
+	if (id < last->id || block + nr <= end)
+		return 0;
+	return block + nr - (block > end ? block : end);
+}
+
 static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *to)
 {
 	struct log_walk *lw = ctx;
@@ -388,7 +439,8 @@ static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *to)
 	       "read of segment %llu", (unsigned long long)id);
 	CHECKF(nr && block < g->slot_blocks && nr <= g->slot_blocks - block,
 	       "read of %u blocks from %u", nr, block);
-	lw->nr_reads++;
+	lw->nr_blocks += nr;
+	lw->nr_behind += blocks_behind(lw->log, id, block, nr);
 	off = wb_slot_offset(g, wb_slot_of(g, id), block);
 	for (i = 0; i < lw->nr_rot; i++)
 		if (lw->rot[i].read_error && lw->rot[i].off < off + (u64)nr * WB_BLOCK_SIZE &&
@@ -460,7 +512,8 @@ bool log_walk(struct log_walk *lw)
 		if (l->chunks[lw->start].h.id > lw->record.migrated)
 			break;
 	lw->nr = 0;
-	lw->nr_reads = 0;
+	lw->nr_blocks = 0;
+	lw->nr_behind = 0;
 	/* What the walk does not set must not matter. */
 	memset(&lw->walk, 0xa5, sizeof(lw->walk));
 	lw->walk.geom = &l->geom;
@@ -500,6 +553,15 @@ void log_walk_good(struct log *l, struct log_walk *lw)
 	CHECK(lw->record.migrated >= wb_order_reusable(&l->order));
 	CHECKF(lw->start + lw->nr >= l->acked, "only %u of %u acknowledged chunks were found",
 	       lw->start + lw->nr, l->acked);
+	if (lw->record.clean) {
+		CHECKF(lw->start + lw->nr == l->nr && lw->walk.state == WB_LOG_ENDS,
+		       "the record says that the log ends, and it went on");
+		/* The header that is not there, in this segment and the next; nothing is searched. */
+		CHECKF(lw->nr_behind <= 2, "%u blocks were read behind a log that was stopped in order",
+		       lw->nr_behind);
+		/* Each chunk's header, and what stands behind the last one of a segment. No data. */
+		CHECK(lw->verify_all || lw->nr_blocks <= 2 * lw->nr + lw->nr_behind);
+	}
 	for (i = lw->start; i < lw->start + lw->nr; i++) {
 		c = &l->chunks[i];
 		bytes = malloc(c->buf->len);
@@ -518,6 +580,7 @@ void log_crash(struct log *l, enum disk_crash how, struct rng *r)
 	disk_crash(&l->disk, how, r);
 	l->flush = 0;
 	l->record_step = 0;
+	l->copies_left = 0;
 }
 
 /* The accepted chunks are the log now. What was cut off may well be written once more. */
@@ -550,7 +613,8 @@ static void drop_migrated(struct log *l, u64 migrated)
 	forget(l->chunks, n);
 	l->nr -= n;
 	l->acked -= n;
-	memmove(l->chunks, l->chunks + n, l->nr * sizeof(*l->chunks));
+	if (l->nr)
+		memmove(l->chunks, l->chunks + n, l->nr * sizeof(*l->chunks));
 }
 
 bool log_recover(struct log *l, u32 crash_after)
@@ -599,6 +663,7 @@ bool log_recover(struct log *l, u32 crash_after)
 	l->max_epoch = r.epoch;
 	l->record = r;
 	l->next_copy = copy ^ 1;
+	l->phase = LOG_RUNS;
 	l->block = 0;
 	drop_migrated(l, r.migrated);
 	l->first = l->nr;

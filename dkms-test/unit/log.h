@@ -10,6 +10,10 @@
  *
  * log_recover() does what the module does at its start: picks the record, walks, cuts, begins a
  * life. What the walk accepts is held against the list, byte by byte.
+ *
+ * log_stop() stops the writer in order: nothing new is sealed, what was becomes durable, and both
+ * copies of the record say that the log ends there. From there log_resume() goes on with the same
+ * life, as after a suspend: first both copies take that back. Or log_recover() begins another.
  */
 #ifndef TEST_LOG_H
 #define TEST_LOG_H
@@ -34,6 +38,13 @@ struct log_style {
 	u32 max_entries;
 };
 
+enum log_phase {
+	LOG_RUNS,
+	LOG_STOPS,
+	LOG_STOPPED,	/* no step is left */
+	LOG_RESUMES,
+};
+
 struct log {
 	struct wb_geom geom;
 	struct disk disk;
@@ -42,6 +53,8 @@ struct log {
 	struct wb_record record;	/* newest, as last submitted */
 	int next_copy;
 	u32 life;
+	enum log_phase phase;
+	u32 copies_left;		/* of the record, to be written before this phase ends */
 
 	struct model_chunk *chunks;	/* all that were sealed and not cut off */
 	u32 nr, max;
@@ -66,6 +79,11 @@ void log_copy(struct log *to, const struct log *from);
 /* One step. Return: true if it touched the device, so that a crash after it is another state. */
 bool log_step(struct log *l);
 
+/* Stop in order: further steps lead to LOG_STOPPED. */
+void log_stop(struct log *l);
+/* From LOG_STOPPED: further steps lead to LOG_RUNS. */
+void log_resume(struct log *l);
+
 /* Something wrong with the media that the device does not report, or does. */
 struct rot {
 	u64 off;
@@ -86,7 +104,8 @@ struct log_walk {
 	struct wb_walk walk;
 	u32 start;		/* first chunk that the record does not call migrated */
 	u32 nr;			/* chunks accepted from there on */
-	u32 nr_reads;
+	u32 nr_blocks;		/* read */
+	u32 nr_behind;		/* of these, behind the end of the log */
 };
 
 /*
