@@ -63,6 +63,8 @@ static int look_at_pair(struct plan *p, struct device *backing, struct device *c
 	else if (m->shorter)
 		rc = media_shorter(m);
 	else
+		rc = media_writable(m, o->force);
+	if (!rc)
 		rc = check_backing(m, backing, o);
 	if (!rc) {
 		p->sectors = m->s.geom.backing_sectors;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "media.h"
+#include "signature.h"
 
 /* ---------------------------------------------------------------- superblocks and records */
 
@@ -61,6 +62,10 @@ int media_explain(const struct media *m)
 		err("%s is a cache of dm-writeboost 2.x, another format; write it back with that "
 		    "version, then format it anew", path);
 		return RC_DEVICE;
+	case WB_FOREIGN:
+		err("%s %s%s", path, wb_verdict_text(m->super_verdict),
+		    m->super[1].verdict == WB_OK ? "; it was a cache before that" : "");
+		return RC_DEVICE;
 	case WB_BAD_VERSION:
 	case WB_BAD_FEATURE:
 		err("%s was made by a newer dm-writeboost (%s); use that version's " TOOL_NAME,
@@ -81,6 +86,31 @@ int media_explain(const struct media *m)
 		err("%s is not formatted as a cache; to do so: " TOOL_NAME
 		    " format %s --backing BACKING", path, path);
 	return RC_DEVICE;
+}
+
+int media_writable(const struct media *m, bool force)
+{
+	struct signatures found;
+	int rc, i;
+
+	if (m->s.ro_compat & ~WB_RO_COMPAT_KNOWN) {
+		err("%s has features of a newer dm-writeboost and may only be read; use that version's "
+		    TOOL_NAME, m->dev->path);
+		return RC_DEVICE;
+	}
+	if (force)
+		return RC_OK;
+	if (m->super[0].verdict != WB_NOT_OURS)
+		return RC_OK;
+	rc = signatures_find(m->dev, WB_FIRST_SLOT_OFFSET, &found);
+	for (i = 0; !rc && i < found.nr; i++)
+		err("found on %s: %s (at byte %llu), where its first superblock should be good",
+		    m->dev->path, found.found[i].what, (unsigned long long)found.found[i].offset);
+	if (rc || !found.nr)
+		return rc;
+	err("%s was a cache, but seems to have been given to something else since; if not so, add "
+	    "--force", m->dev->path);
+	return RC_REFUSED;
 }
 
 int media_shorter(const struct media *m)

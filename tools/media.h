@@ -56,6 +56,13 @@ bool media_is_ours(const struct media *m);
  */
 int media_explain(const struct media *m);
 
+/*
+ * May this cache be written to? Not if it has features that a writer must know and we do not; nor,
+ * without @force, where only the second superblock is left and the device seems to have been given
+ * to something else. Return: RC_OK, RC_DEVICE or RC_REFUSED after saying so.
+ */
+int media_writable(const struct media *m, bool force);
+
 /* Say that the device is shorter than recorded. Return: RC_DEVICE. */
 int media_shorter(const struct media *m);
 

@@ -387,6 +387,9 @@ static int repair(struct repair *r)
 		return media_explain(&r->m);
 	if (r->m.shorter)
 		return media_shorter(&r->m);
+	rc = media_writable(&r->m, r->o->force);
+	if (rc)
+		return rc;
 	rc = examine(r, &todo);
 	if (rc)
 		return rc;

@@ -19,6 +19,7 @@
  *	zero ID BLOCK			destroy that block
  *	flipbyte OFFSET			turn a bit over anywhere
  *	incompat N			rewrite both superblocks with these feature flags
+ *	ro_compat N			and with these
  *	record both|0|1 KEY=N...	rewrite records: epoch, life_start, migrated, seq, durable
  *					(ID.CHUNK), link (HEX or last); the rest stays as it is
  *
@@ -224,8 +225,8 @@ static void command(const char *word)
 		put(place(id, (u32)number(strtok(NULL, " \n"))), zero, sizeof(zero));
 	} else if (!strcmp(word, "flipbyte")) {
 		flip(number(strtok(NULL, " \n")));
-	} else if (!strcmp(word, "incompat")) {
-		super.incompat = number(strtok(NULL, " \n"));
+	} else if (!strcmp(word, "incompat") || !strcmp(word, "ro_compat")) {
+		*(*word == 'i' ? &super.incompat : &super.ro_compat) = number(strtok(NULL, " \n"));
 		wb_super_encode(&super, block_buf);
 		put(WB_SUPER_OFFSET(0), block_buf, WB_BLOCK_SIZE);
 		put(WB_SUPER_OFFSET(1), block_buf, WB_BLOCK_SIZE);

@@ -231,6 +231,11 @@ code 6 wb "${format[@]}" --yes; has err 'feature'
 code 4 wb check c; has err newer; code 4 wb repair c --yes; code 0 wb dump c; has out 'incompatible feature'
 [ "$(sum c)" = "$m" ] || no "it was written to"
 
+fresh; log <<<'chunk 0-3
+ro_compat 1
+flipbyte 131090'
+code 7 wb check c; code 4 wb repair c --yes; has err newer
+
 test_case "format: cut off at every write"
 cat >cut.c <<'END'
 #define _GNU_SOURCE
@@ -432,6 +437,14 @@ flipbyte 262244'; m=$(sum c); code 7 wb repair c --yes; [ "$(sum c)" = "$m" ] ||
 fresh; log <<<'flipbyte 131090
 flipbyte 393234'; m=$(sum c); code 7 wb repair c --yes; [ "$(sum c)" = "$m" ] || no "it wrote"
 blank; code 4 wb repair c --yes
+
+test_case "repair: a device that was given to something else"
+fresh; log <<<'chunk 0-3'; mkfs.ext4 -q -F c 2>/dev/null; m=$(sum c)
+code 4 wb check c; code 4 wb repair c --yes; has err 'something else'; [ "$(sum c)" = "$m" ] || no "it wrote"
+fresh; log <<<'chunk 0-3'; dd if=/dev/zero of=c bs=4096 count=1 conv=notrunc 2>/dev/null; reiser4; m=$(sum c)
+code 7 wb check c
+code 6 wb repair c --yes; has err reiser4; [ "$(sum c)" = "$m" ] || no "it wrote"
+code 0 wb repair c --yes --force; state 0 dirty
 
 # Segments 1 to 4; 2.1 (block 20) will be damaged. Block 1 is newer behind it, 10 only before it.
 damaged='chunk 1 10
