@@ -317,7 +317,7 @@ void log_resume(struct log *l)
 {
 	CHECK(l->phase == LOG_STOPPED && !l->record_step);
 	l->phase = LOG_RESUMES;
-	/* Both, durably, before anything is sealed: whichever is left after a crash must not lie. */
+	/* Both, durably, before anything is sealed: neither may lie when it alone is left. */
 	l->copies_left = WB_NR_COPIES;
 	trace("resume");
 }
@@ -556,10 +556,10 @@ void log_walk_good(struct log *l, struct log_walk *lw)
 	if (lw->record.clean) {
 		CHECKF(lw->start + lw->nr == l->nr && lw->walk.state == WB_LOG_ENDS,
 		       "the record says that the log ends, and it went on");
-		/* The header that is not there, in this segment and the next; nothing is searched. */
-		CHECKF(lw->nr_behind <= 2, "%u blocks were read behind a log that was stopped in order",
+		/* Where the next header could stand, here and in the next segment. No search. */
+		CHECKF(lw->nr_behind <= 2, "%u blocks read behind a log stopped in order",
 		       lw->nr_behind);
-		/* Each chunk's header, and what stands behind the last one of a segment. No data. */
+		/* The headers, and what stands behind the last one of each segment. No data. */
 		CHECK(lw->verify_all || lw->nr_blocks <= 2 * lw->nr + lw->nr_behind);
 	}
 	for (i = lw->start; i < lw->start + lw->nr; i++) {

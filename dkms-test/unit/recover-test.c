@@ -341,10 +341,10 @@ static void stopped_and_rot(const struct log *l, u64 seed)
 		for (i = 0; i < 4; i++) {
 			rot_and_walk(l, &lw, off, &r);
 			CHECKF(lw.err == -EIO || lw.walk.state == WB_LOG_DAMAGED,
-			       "the last header is not what was written: error %d, state %d", lw.err,
+			       "the last header is bad: error %d, state %d", lw.err,
 			       (int)lw.walk.state);
 		}
-		/* Data known to be durable is not read, except by a check, which sees nothing torn. */
+		/* Only a check reads data that is known to be durable, and sees nothing torn. */
 		for (i = 0; i < 2; i++) {
 			rot_and_walk(l, &lw, off + (1 + rng_below(&r, last->h.nr_entries)) *
 				     WB_BLOCK_SIZE, &r);
@@ -389,7 +389,7 @@ static void one_run(const struct wb_geom *g, u64 seed, u32 lives, u32 every)
 			log_step(&l);
 			if (l.phase == LOG_STOPPED) {
 				stopped_and_rot(&l, mix64(seed) + n * 16 + 8);
-				/* The next life begins from it, or this one goes on, perhaps not far. */
+				/* Another life begins from it, or this one goes on. */
 				if (rng_one_in(&l.rng, 3))
 					break;
 				log_resume(&l);
