@@ -54,8 +54,9 @@ static int make_parts(struct wb_cache *c)
 	c->slot_live = wb_zalloc(g->nr_slots * sizeof(*c->slot_live));
 	c->wq = alloc_workqueue("wb_flush", WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
 	c->slow_wq = alloc_workqueue("wb_slow", WQ_MEM_RECLAIM | WQ_UNBOUND, SLOW_READS);
-	if (!c->stats || !c->record_block || !c->locks || !c->slot_refs || !c->slot_live ||
-	    !c->wq || !c->slow_wq)
+	c->discard_wq = alloc_workqueue("wb_discard", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	if (!c->discard_wq || !c->stats || !c->record_block || !c->locks || !c->slot_refs ||
+	    !c->slot_live || !c->wq || !c->slow_wq)
 		return -ENOMEM;
 	for (i = 0; i < WB_INDEX_LOCKS; i++)
 		spin_lock_init(&c->locks[i].lock);
@@ -70,6 +71,8 @@ static void free_cache(struct wb_cache *c)
 		destroy_workqueue(c->wq);
 	if (c->slow_wq)
 		destroy_workqueue(c->slow_wq);
+	if (c->discard_wq)
+		destroy_workqueue(c->discard_wq);
 	wb_log_exit(&c->log);
 	wb_index_exit(&c->index);
 	mempool_exit(&c->page_pool);
@@ -102,6 +105,7 @@ static struct wb_cache *make_cache(struct wb_target *t, int *err)
 	c->super = t->super;
 	c->log.geom = &c->super.geom;
 	set_devices(c, t);
+	mutex_init(&c->told_lock);
 	wb_knobs_default(c->knob);
 	wb_health_init(c);
 	wb_flush_init(c);
@@ -166,20 +170,14 @@ void wb_cache_put(struct wb_cache *c)
 
 int wb_cache_start(struct wb_cache *c)
 {
-	int err;
-
 	if (c->running)
 		return 0;
-	c->stopping = false;
+	c->stopped = false;
 	/* From now on the log may end anywhere; before the first chunk both copies have to say so. */
 	if (c->record.clean) {
 		c->record.clean = false;
-		err = wb_record_write(c, 0) ?: wb_record_write(c, 1);
-		if (err) {
-			wb_err(c, "cannot write to the cache device (%d)", err);
-			c->record.clean = true;
-			return err;
-		}
+		if (wb_record_write(c, 0) || wb_record_write(c, 1))
+			wb_fail(c);	/* so no chunk is written; what can be read still is */
 	}
 	WRITE_ONCE(c->requeue, false);
 	c->recorded_at = jiffies;
@@ -188,6 +186,9 @@ int wb_cache_start(struct wb_cache *c)
 	wb_sync_start(c);
 	wb_modulator_start(c);
 	wb_migrate_start(c);
+	mutex_lock(&c->told_lock);
+	c->listens = true;
+	mutex_unlock(&c->told_lock);
 	return 0;
 }
 
@@ -197,17 +198,21 @@ void wb_cache_stop(struct wb_cache *c)
 
 	if (!c->running)
 		return;
+	/* Messages and sysfs start nothing from here on, and what they had started is under way. */
+	mutex_lock(&c->told_lock);
+	c->listens = false;
+	mutex_unlock(&c->told_lock);
 	wb_migrate_stop(c);
 	cancel_delayed_work_sync(&c->modulator_work);
 	cancel_delayed_work_sync(&c->sync_work);
 	if (READ_ONCE(c->mode) != WB_MODE_DRAINED && wb_flush_all(c, false))
 		wb_err(c, "stopped without making everything durable: the cache device does not take writes; what was acknowledged and not flushed is lost");
-	c->stopping = true;
+	c->stopped = true;
 	/* So the next start knows the durable point; a failed cache device keeps what it has. */
 	if (!wb_failed(c))
 		wb_record_sync(c);
 	WRITE_ONCE(c->running, false);
-	cancel_work_sync(&c->record_work);
+	flush_work(&c->record_work);
 	wb_flush_stop(c);
 	cancel_work_sync(&c->event_work);
 	flush_workqueue(c->slow_wq);

@@ -24,6 +24,10 @@
 #include "segment/rambuf.h"
 #include "segment/index.h"
 
+#if BITS_PER_LONG < 64
+#error "dm-writeboost needs a 64-bit kernel: positions of the log are read without a lock"
+#endif
+
 #define DM_MSG_PREFIX "writeboost"
 
 #define wb_err(c, fmt, ...)	DMERR("%s: " fmt, (c)->name, ##__VA_ARGS__)
@@ -112,7 +116,10 @@ struct wb_migrator;
  * @name: of @md, for messages
  * @super: the superblock
  * @cache: cache device; @backing: backing device (those of the table in force)
- * @running: daemons run; @stopping: they are being stopped, and no write comes any more
+ * @running: daemons run
+ * @stopped: all is written and durable, and no write comes any more: the record may say so
+ * @told_lock: makes a message, or a write to sysfs, one step against starting and stopping
+ * @listens: they may start something; under @told_lock
  * @record: as last written; only the recorder and who starts and stops changes it
  * @log: the log
  * @index: the index; @locks: its bucket locks
@@ -126,6 +133,7 @@ struct wb_migrator;
  * @log_ios: writes and flushes of the log in flight; under log.lock
  * @durable_seen: order.durable_segment when the migrate daemon was woken for it; under log.lock
  * @deferred: writes that could not proceed; under @deferred_lock
+ * @nr_deferred: those, and the one that is being tried: who makes room kicks the daemon if any
  * @health, @mode: see above
  * @requeue: a noflush suspend is under way: deferred bios go back to device-mapper
  * @flush_backing: FLUSH goes to the backing device: in mode drained, and until undrain has flushed
@@ -145,7 +153,9 @@ struct wb_cache {
 	struct block_device *backing;
 	bool bounce_reads;
 	bool running;
-	bool stopping;
+	bool stopped;
+	struct mutex told_lock;	/* see above */
+	bool listens;
 
 	struct wb_record record;
 	struct wb_log log;
@@ -167,10 +177,12 @@ struct wb_cache {
 	u64 durable_seen;
 	spinlock_t deferred_lock;
 	struct bio_list deferred;
+	unsigned int nr_deferred;
 	wait_queue_head_t durable_wait;
 
-	/* reads that have to be composed, discards */
+	/* reads that have to be composed; discards, which may wait for room */
 	struct workqueue_struct *slow_wq;
+	struct workqueue_struct *discard_wq;
 	mempool_t page_pool;	/* pairs of pages */
 
 	/* recorder */
@@ -327,11 +339,12 @@ int wb_io_sync(struct block_device *bdev, blk_opf_t opf, u64 offset, void *buf, 
 int wb_io_flush(struct block_device *bdev);
 
 /* Hand a bio to a slow path, which owns it from then on. Allocates nothing. */
-static inline int wb_go_slow(struct wb_cache *c, struct bio *bio, work_func_t fn)
+static inline int wb_go_slow(struct wb_cache *c, struct workqueue_struct *wq, struct bio *bio,
+			     work_func_t fn)
 {
 	wb_bio(bio)->c = c;
 	INIT_WORK(&wb_bio(bio)->work, fn);
-	queue_work(c->slow_wq, &wb_bio(bio)->work);
+	queue_work(wq, &wb_bio(bio)->work);
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -349,7 +362,7 @@ int wb_map_discard(struct wb_cache *c, struct bio *bio);
 int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status);
 /* Go on with a deferred write. False: it cannot proceed yet. */
 bool wb_write_continue(struct wb_cache *c, struct bio *bio);
-bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr);
+bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr, u32 *place, u64 *seq);
 
 static inline void wb_put_slot(struct wb_cache *c, u32 slot)
 {

@@ -5,11 +5,12 @@
  * backing device holds by then; and the discard is passed down. It is acknowledged when the backing
  * device has done it.
  *
- * Order: the tombstone, for which there may be no room yet; the copies; the wait for migration writes
- * of these blocks that are in flight (else one could land behind the discard); the backing device.
- * Between the second and the last a read may see what the backing device had before, as contents
- * under a discard may. Only whole blocks lose their copies; the ends of a discard that is not aligned
- * are merely passed down, and read as cached, or as the device says.
+ * Order: the tombstone, for which there may be no room yet; all copies older than it, once those who
+ * write them have published them, so that memory and a recovery from the log come to the same; the
+ * wait for migration writes of these blocks that are in flight (else one could land behind the
+ * discard); the backing device. Meanwhile a read may see what the backing device had before, as
+ * contents under a discard may. Only whole blocks lose their copies; the ends of a discard that is
+ * not aligned are merely passed down, and read as cached, or as the device says.
  *
  * That a tombstone is not durable yet does no harm: after a crash the old copies may be back, as
  * they were before a discard that nobody had flushed.
@@ -31,34 +32,68 @@ static bool any_copy(struct wb_cache *c, u64 block, u64 end)
 	return any;
 }
 
-static void drop_copies(struct wb_cache *c, u64 block, u64 end)
+/* Drop the copies that are older than the tombstone at @tomb. */
+static void drop_copies(struct wb_cache *c, u64 block, u64 end, u32 tomb)
 {
+	struct wb_index_view v;
 	spinlock_t *lock;
-	u32 place;
+	u32 place, next;
 
 	for (; block < end; block++) {
 		lock = wb_bucket_lock(c, block);
 		spin_lock(lock);
-		while ((place = wb_index_first(&c->index, block)) != WB_NO_PLACE)
-			wb_index_unlink(&c->index, place, wb_count_live, c);
+		wb_view(c, &v);
+		for (place = wb_index_first(&c->index, block); place != WB_NO_PLACE; place = next) {
+			next = wb_index_next(&c->index, place);
+			if (wb_index_rank(&c->index, &v, place) < wb_index_rank(&c->index, &v, tomb))
+				wb_index_unlink(&c->index, place, wb_count_live, c);
+		}
 		spin_unlock(lock);
 		cond_resched();
 	}
 }
 
-/* Return: false if the log will not take a tombstone any more. */
-static bool put_tombstone(struct wb_cache *c, u64 block, u64 end)
+/*
+ * Wait until all who have a place in the log before the tombstone have published: its chunk is
+ * sealed, and has its header, when they are through.
+ */
+static void wait_for_earlier(struct wb_cache *c, u64 seq)
 {
+	struct wb_log *log = &c->log;
+
+	for (;;) {
+		spin_lock_irq(&log->lock);
+		if (log->order.open == seq)
+			wb_log_seal(log, false);
+		spin_unlock_irq(&log->lock);
+		wb_flush_push(c);
+		if (READ_ONCE(log->next_write) > seq || READ_ONCE(log->order.failed))
+			return;
+		schedule_timeout_uninterruptible(1);
+	}
+}
+
+/* Return: BLK_STS_OK, or why the discard has to end here. */
+static blk_status_t forget(struct wb_cache *c, u64 block, u64 end)
+{
+	u32 tomb;
+	u64 seq;
+
 	/* With no room it waits, as a write would. In mode drained there is nothing to protect from. */
-	while (READ_ONCE(c->mode) != WB_MODE_DRAINED &&
-	       !wb_log_tombstone(c, block, end - block)) {
+	while (!wb_log_tombstone(c, block, end - block, &tomb, &seq)) {
+		if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
+			return BLK_STS_OK;
+		if (READ_ONCE(c->requeue))
+			return BLK_STS_DM_REQUEUE;
 		if (wb_log_hopeless(c))
-			return false;
+			return BLK_STS_IOERR;
 		wb_flush_kick(c);
 		wb_migrate_kick(c);
 		schedule_timeout_uninterruptible(1);
 	}
-	return true;
+	wait_for_earlier(c, seq);
+	drop_copies(c, block, end, tomb);
+	return BLK_STS_OK;
 }
 
 static void discard_work(struct work_struct *work)
@@ -75,11 +110,11 @@ static void discard_work(struct work_struct *work)
 	if (block < end) {
 		wb_stat_add(c, WB_STAT_DISCARDS, end - block);
 		if (any_copy(c, block, end)) {
-			if (!put_tombstone(c, block, end)) {
-				bio_io_error(bio);
+			bio->bi_status = forget(c, block, end);
+			if (bio->bi_status) {
+				bio_endio(bio);
 				return;
 			}
-			drop_copies(c, block, end);
 		}
 		wb_migrate_wait_range(c, block, end - block);
 	}
@@ -89,11 +124,11 @@ static void discard_work(struct work_struct *work)
 
 int wb_map_discard(struct wb_cache *c, struct bio *bio)
 {
-	if (wb_failed(c))
-		return DM_MAPIO_KILL;
 	if (READ_ONCE(c->mode) == WB_MODE_DRAINED) {
 		bio_set_dev(bio, c->backing);
 		return DM_MAPIO_REMAPPED;
 	}
-	return wb_go_slow(c, bio, discard_work);
+	if (wb_failed(c))
+		return DM_MAPIO_KILL;
+	return wb_go_slow(c, c->discard_wq, bio, discard_work);
 }

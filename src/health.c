@@ -17,7 +17,8 @@ static void event_work(struct work_struct *work)
 
 void wb_event(struct wb_cache *c)
 {
-	queue_work(c->wq, &c->event_work);
+	/* Not on a queue that reclaim may depend on: events allocate. */
+	schedule_work(&c->event_work);
 }
 
 static void worsen(struct wb_cache *c, enum wb_health to)

@@ -54,11 +54,8 @@ int wb_knob_parse(const char *who, const char *key, const char *value, enum wb_k
 	return -EINVAL;
 }
 
-void wb_knob_set(struct wb_cache *c, enum wb_knob k, unsigned int v)
+static void knob_takes_effect(struct wb_cache *c, enum wb_knob k)
 {
-	WRITE_ONCE(c->knob[k], v);
-	if (!READ_ONCE(c->running))
-		return;
 	switch (k) {
 	case WB_KNOB_SYNC_INTERVAL:
 	case WB_KNOB_RECORD_INTERVAL:
@@ -70,6 +67,15 @@ void wb_knob_set(struct wb_cache *c, enum wb_knob k, unsigned int v)
 	default:
 		wb_migrate_kick(c);
 	}
+}
+
+void wb_knob_set(struct wb_cache *c, enum wb_knob k, unsigned int v)
+{
+	mutex_lock(&c->told_lock);
+	WRITE_ONCE(c->knob[k], v);
+	if (c->listens)
+		knob_takes_effect(c, k);
+	mutex_unlock(&c->told_lock);
 }
 
 /* ---------------------------------------------------------------- /sys/block/dm-N/writeboost/ */

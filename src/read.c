@@ -281,7 +281,7 @@ int wb_map_read(struct wb_cache *c, struct bio *bio)
 		wb_put_slot(c, wb_place_slot(c, place));
 		wb_stat_add(c, WB_STAT_READ_CACHE, 1);
 		accept(bio, w.nr);
-		return wb_go_slow(c, bio, compose);
+		return wb_go_slow(c, c->slow_wq, bio, compose);
 	}
 
 	switch (where) {
@@ -306,7 +306,7 @@ int wb_map_read(struct wb_cache *c, struct bio *bio)
 	case WB_IN_PARTS:
 		wb_stat_add(c, WB_STAT_READ_PARTIAL, 1);
 		accept(bio, w.nr);
-		return wb_go_slow(c, bio, compose);
+		return wb_go_slow(c, c->slow_wq, bio, compose);
 	default:
 		accept(bio, w.nr);
 		return DM_MAPIO_KILL;

@@ -61,12 +61,13 @@ int wb_read_super(struct block_device *bdev, struct wb_super *s, enum wb_verdict
 	return i;
 }
 
-static int read_record(struct wb_cache *c, struct wb_record *r)
+/* @which: the copy that counts */
+static int read_record(struct wb_cache *c, struct wb_record *r, int *which)
 {
 	const void *copies[WB_NR_COPIES];
 	void *block[WB_NR_COPIES];
 	enum wb_verdict v;
-	int i, which;
+	int i;
 
 	block[0] = kmalloc(WB_BLOCK_SIZE, GFP_KERNEL);
 	block[1] = kmalloc(WB_BLOCK_SIZE, GFP_KERNEL);
@@ -78,7 +79,7 @@ static int read_record(struct wb_cache *c, struct wb_record *r)
 	for (i = 0; i < WB_NR_COPIES; i++)
 		copies[i] = wb_io_sync(c->cache, REQ_OP_READ, WB_RECORD_OFFSET(i), block[i],
 				       WB_BLOCK_SIZE) ? NULL : block[i];
-	v = wb_record_pick(&c->super.geom, copies, r, &which);
+	v = wb_record_pick(&c->super.geom, copies, r, which);
 	kfree(block[0]);
 	kfree(block[1]);
 	if (v == WB_OK)
@@ -148,21 +149,15 @@ static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *buf)
 
 /* ---------------------------------------------------------------- what the walk accepts */
 
+/* At most WB_MAX_TOMBSTONE_BLOCKS: decoding has seen to that. */
 static void drop_copies(struct wb_cache *c, u64 block, u32 nr)
 {
 	u32 place;
 
-	/* Of many blocks few are cached: rather look at what there is. */
-	if (nr > c->index.nr_places) {
-		for (place = 0; place < c->index.nr_places; place++)
-			if ((c->index.entries[place].flags & WB_ENTRY_LINKED) &&
-			    wb_index_block(&c->index.entries[place]) - block < nr)
-				wb_index_unlink(&c->index, place, wb_count_live, c);
-		return;
-	}
 	for (; nr--; block++)
 		while ((place = wb_index_first(&c->index, block)) != WB_NO_PLACE)
 			wb_index_unlink(&c->index, place, wb_count_live, c);
+	cond_resched();
 }
 
 static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_header_disk *raw)
@@ -221,16 +216,15 @@ static int destroy_tail(struct wb_cache *c, const struct wb_walk *w)
 	return err ?: wb_io_flush(c->cache);
 }
 
-static int begin_life(struct wb_cache *c, const struct wb_walk *w)
+/* @good: the copy of the record that is good for sure; it is written last. */
+static int begin_life(struct wb_cache *c, const struct wb_walk *w, int good)
 {
-	int copy, err;
+	int err;
 
 	wb_walk_next_life(w, &c->record);
-	for (copy = 0; copy < WB_NR_COPIES; copy++) {
-		err = wb_record_write(c, copy);
-		if (err)
-			return err;
-	}
+	err = wb_record_write(c, !good) ?: wb_record_write(c, good);
+	if (err)
+		return err;
 	wb_log_begin_life(&c->log, &c->record);
 	return 0;
 }
@@ -262,18 +256,25 @@ static int recover(struct recovery *r)
 		.ops = &walk_ops,
 		.ctx = r,
 	};
-	int err;
+	int err, good;
 
-	err = read_record(c, &record);
+	err = read_record(c, &record, &good);
 	if (!err)
 		err = walk_log(r, &w);
 	if (err)
 		return err;
 	err = destroy_tail(c, &w);
 	if (!err)
-		err = begin_life(c, &w);
+		err = begin_life(c, &w, good);
 	if (err) {
 		wb_err(c, "cannot write to the cache device (%d); nothing is lost, make it writable and try again",
+		       err);
+		return err;
+	}
+	/* What was written to it without us, in mode drained or by another table, FLUSH has to cover. */
+	err = wb_io_flush(c->backing);
+	if (err) {
+		wb_err(c, "cannot flush the backing device (%d); nothing is lost, make it writable and try again",
 		       err);
 		return err;
 	}

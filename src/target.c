@@ -10,7 +10,8 @@
 #include "daemons/daemons.h"
 #include "recovery.h"
 
-#define MAX_DISCARD_SECTORS	((64u << 20) >> SECTOR_SHIFT)
+/* A discard that is not aligned covers fewer whole blocks than this, never more. */
+#define MAX_DISCARD_SECTORS	(WB_MAX_TOMBSTONE_BLOCKS << WB_BLOCK_SECTOR_SHIFT)
 
 /* ---------------------------------------------------------------- constructing */
 
@@ -328,7 +329,7 @@ void wb_send_event(struct wb_cache *c)
 
 static int simple_message(struct wb_cache *c, const char *what)
 {
-	int cpu, err;
+	int cpu, err = 0;
 
 	if (!strcmp(what, "clear_stat")) {
 		for_each_possible_cpu(cpu)
@@ -340,16 +341,18 @@ static int simple_message(struct wb_cache *c, const char *what)
 		       what);
 		return -EINVAL;
 	}
-	if (!READ_ONCE(c->running)) {
+	mutex_lock(&c->told_lock);
+	if (!c->listens) {
 		wb_err(c, "is suspended: resume it before the message '%s'", what);
-		return -EBUSY;
-	}
-	if (!strcmp(what, "flush")) {
+		err = -EBUSY;
+	} else if (!strcmp(what, "flush")) {
 		err = READ_ONCE(c->mode) == WB_MODE_DRAINED ? 0 : wb_flush_all(c, false);
-		return err ?: wb_record_sync(c);
+		err = err ?: wb_record_sync(c);
+	} else {
+		wb_drain(c, !strcmp(what, "drain"));
 	}
-	wb_drain(c, !strcmp(what, "drain"));
-	return 0;
+	mutex_unlock(&c->told_lock);
+	return err;
 }
 
 static int wb_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
@@ -403,8 +406,10 @@ static void wb_status(struct dm_target *ti, status_type_t type, unsigned int fla
 static int wb_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
 {
 	struct wb_target *t = ti->private;
+	const struct wb_geom *g = &t->super.geom;
+	sector_t used = wb_slot_offset(g, g->nr_slots, 0) >> SECTOR_SHIFT;
 
-	return fn(ti, t->cache_dev, 0, t->super.geom.cache_sectors, data) ?:
+	return fn(ti, t->cache_dev, 0, used, data) ?:
 	       fn(ti, t->backing_dev, 0, ti->len, data);
 }
 

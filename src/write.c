@@ -253,15 +253,18 @@ int wb_map_write(struct wb_cache *c, struct bio *bio)
 	if (wb_failed(c))
 		return DM_MAPIO_KILL;
 	/* Who waits already goes first. */
-	if (!bio_list_empty(&c->deferred) || !append(c, bio, &seq))
+	if (READ_ONCE(c->nr_deferred) || !append(c, bio, &seq))
 		wb_flush_defer(c, bio);
 	else
 		finish(c, bio, seq);
 	return DM_MAPIO_SUBMITTED;
 }
 
-/* An entry of its own, with no data: blocks from @block on were discarded. False: no room now. */
-bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr)
+/*
+ * An entry of its own, with no data: blocks from @block on were discarded. Return: false if there is
+ * no room now; else @place and @seq say where it stands.
+ */
+bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr, u32 *place, u64 *seq)
 {
 	struct wb_entry disk = { .block = block, .crc = nr, .flags = WB_ENTRY_TOMBSTONE };
 	struct wb_spot spot;
@@ -272,6 +275,8 @@ bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr)
 			return false;
 	}
 	wb_entry_encode(wb_log_header(spot.chunk), spot.block - spot.chunk->start - 1, &disk);
+	*place = (wb_slot_of(&c->super.geom, spot.chunk->id) << c->index.slot_shift) + spot.block;
+	*seq = spot.chunk->seq;
 	if (wb_log_done(&c->log, &spot) || spot.last)
 		wb_flush_push(c);
 	return true;

@@ -484,7 +484,7 @@ static void make_up(struct media *m, struct rng *r)
 
 	m->record = (struct wb_record){ .seq = 1, .epoch = 5, .migrated = rng_below(r, 20) };
 	if (rng_one_in(r, 10))
-		m->record.migrated = (1ull << 63) - 1 - rng_below(r, 10);
+		m->record.migrated = (m->g.nr_slots << 31) - 1 - rng_below(r, 10);
 	first = m->record.migrated + 1;
 	m->record.life_start = first + rng_below(r, rng_one_in(r, 2) ? 1 : (u32)m->g.nr_slots + 1);
 	if (rng_one_in(r, 4))

@@ -303,6 +303,14 @@ static void test_super(void)
 
 /* ---------------------------------------------------------------- record */
 
+/* The first id that is too high for a record: 2^54, or what 2^31 laps come to. */
+static u64 id_limit(const struct wb_geom *g)
+{
+	u64 laps = g->nr_slots << 31;
+
+	return laps < 1ull << 54 ? laps : 1ull << 54;
+}
+
 static struct wb_record some_record(struct rng *r, const struct wb_geom *g)
 {
 	struct wb_record rec;
@@ -311,7 +319,7 @@ static struct wb_record some_record(struct rng *r, const struct wb_geom *g)
 	rec.seq = rng_u64(r) >> rng_below(r, 60) >> 1;
 	rec.epoch = rng_u64(r) >> rng_below(r, 60) >> 1;
 	rec.life_link = (u32)rng_u64(r);
-	rec.migrated = rng_u64(r) >> 1 >> rng_below(r, 62);
+	rec.migrated = rng_u64(r) % id_limit(g) >> rng_below(r, 40);
 	rec.life_start = 1 + rng_u64(r) % (rec.migrated + g->nr_slots + 1);
 	rec.durable.id = rng_u64(r) % (rec.migrated + g->nr_slots + 1);
 	rec.durable.chunk = rng_below(r, g->slot_blocks);
@@ -376,9 +384,9 @@ static void test_record(void)
 	TRY(life_start, cpu_to_le64(1000 + g.nr_slots + 1), WB_OK);
 	TRY(life_start, cpu_to_le64(1000 + g.nr_slots + 2), WB_BAD_FIELD);
 	TRY(life_start, ~0ull, WB_BAD_FIELD);
-	TRY(migrated, cpu_to_le64(1ull << 63), WB_BAD_FIELD);
+	TRY(migrated, cpu_to_le64(id_limit(&g)), WB_BAD_FIELD);
 	TRY(migrated, ~0ull, WB_BAD_FIELD);
-	TRY(migrated, cpu_to_le64((1ull << 63) - 1), WB_OK);
+	TRY(migrated, cpu_to_le64(id_limit(&g) - 1), WB_OK);
 	TRY(durable_id, cpu_to_le64(1000 + g.nr_slots), WB_OK);
 	TRY(durable_id, cpu_to_le64(1000 + g.nr_slots + 1), WB_BAD_FIELD);
 	TRY(durable_id, ~0ull, WB_BAD_FIELD);

@@ -18,10 +18,10 @@
 
 void wb_drain(struct wb_cache *c, bool drain)
 {
-	if (drain && READ_ONCE(c->mode) == WB_MODE_DRAINED)
-		return;
 	if (drain) {
 		WRITE_ONCE(c->undrain, false);
+		if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
+			return;
 		WRITE_ONCE(c->draining, true);
 	} else {
 		WRITE_ONCE(c->draining, false);
@@ -114,12 +114,22 @@ int wb_drain_step(struct wb_cache *c)
 
 void wb_drain_failed(struct wb_cache *c)
 {
-	if (READ_ONCE(c->mode) == WB_MODE_HOLD)
-		open_log(c);	/* writers need not suffer for a drain that does not get on */
+	if (READ_ONCE(c->mode) != WB_MODE_HOLD)
+		return;
+	/* Writers need not suffer for a drain that does not get on. */
+	if (READ_ONCE(c->flush_backing)) {
+		WRITE_ONCE(c->mode, WB_MODE_DRAINED);
+		wb_flush_kick(c);
+	} else {
+		open_log(c);
+	}
 }
 
 bool wb_undrain_step(struct wb_cache *c)
 {
+	/* A drain that had come to HOLD and no further: nothing went past the log. */
+	if (READ_ONCE(c->mode) == WB_MODE_HOLD && !READ_ONCE(c->flush_backing))
+		open_log(c);
 	if (READ_ONCE(c->mode) != WB_MODE_WRITEBACK) {
 		WRITE_ONCE(c->mode, WB_MODE_HOLD);
 		/* The mode before the count: enter_through() does it the other way round. */

@@ -88,7 +88,7 @@ static void completed(struct wb_cache *c, bool ok, bool moved, bool closed, stru
 		c->durable_seen = o->durable_segment;
 		wb_migrate_kick(c);
 	}
-	if (!ok || closed || c->need > o->first || !bio_list_empty(&c->deferred))
+	if (!ok || closed || c->need > o->first || READ_ONCE(c->nr_deferred))
 		wb_flush_kick(c);
 }
 
@@ -149,9 +149,9 @@ static void submit_chunk(struct wb_cache *c, struct wb_chunk *chunk, bool fua)
 	/* There is a vector for each block, so none of these can fail. */
 	if (is_vmalloc_addr(p))
 		for (i = 0; i < nr; i++, p += WB_BLOCK_SIZE)
-			__bio_add_page(bio, vmalloc_to_page(p), WB_BLOCK_SIZE, 0);
+			__bio_add_page(bio, vmalloc_to_page(p), WB_BLOCK_SIZE, offset_in_page(p));
 	else
-		__bio_add_page(bio, virt_to_page(p), nr << WB_BLOCK_SHIFT, 0);
+		__bio_add_page(bio, virt_to_page(p), nr << WB_BLOCK_SHIFT, offset_in_page(p));
 	submit_bio(bio);
 }
 
@@ -284,7 +284,9 @@ int wb_flush_all(struct wb_cache *c, bool close)
 	c->need = max(c->need, need);
 	spin_unlock_irq(&log->lock);
 	wb_flush_push(c);
-	wait_event(c->durable_wait, READ_ONCE(log->order.first) >= need || wb_failed(c));
+	/* One of the two comes: all before @need gets complete, is written, and flushed or failed. */
+	wait_event(c->durable_wait,
+		   READ_ONCE(log->order.first) >= need || READ_ONCE(log->order.failed));
 	return READ_ONCE(log->order.first) >= need ? 0 : -EIO;
 }
 
@@ -353,6 +355,7 @@ void wb_flush_defer(struct wb_cache *c, struct bio *bio)
 {
 	spin_lock(&c->deferred_lock);
 	bio_list_add(&c->deferred, bio);
+	c->nr_deferred++;
 	spin_unlock(&c->deferred_lock);
 	wb_flush_kick(c);
 }
@@ -376,7 +379,8 @@ bool wb_log_hopeless(struct wb_cache *c)
 	if (!READ_ONCE(c->migration_stuck))
 		return false;
 	spin_lock_irq(&c->log.lock);
-	full = wb_order_full(&c->log.order);
+	/* Room that is made, but not recorded yet, is room. */
+	full = c->log.order.prepared + 1 > c->log.order.migrated + c->log.order.nr_slots;
 	spin_unlock_irq(&c->log.lock);
 	return full;
 }
@@ -396,15 +400,16 @@ static void resume_deferred(struct wb_cache *c)
 			bio->bi_status = BLK_STS_IOERR;
 		if (bio->bi_status) {
 			bio_endio(bio);
-			continue;
-		}
-		if (!wb_write_continue(c, bio)) {
+		} else if (!wb_write_continue(c, bio)) {
 			spin_lock(&c->deferred_lock);
 			bio_list_add_head(&c->deferred, bio);
 			spin_unlock(&c->deferred_lock);
 			wb_migrate_kick(c);	/* it may be waiting for room */
 			break;
 		}
+		spin_lock(&c->deferred_lock);
+		c->nr_deferred--;
+		spin_unlock(&c->deferred_lock);
 	}
 }
 

@@ -29,6 +29,7 @@
 
 #define MAX_BATCH	256u	/* segments; the range of nr_max_batched_migration */
 #define RETRY		(2 * HZ)
+#define RETRY_STUCK	(10 * HZ)
 #define STUCK_AFTER	5	/* failed batches in a row */
 
 void wb_migrate_retry(struct wb_cache *c)
@@ -167,6 +168,9 @@ static int migrate_batch(struct wb_migrator *m)
 	first = o->migrated + 1;
 	last = min(o->durable_segment, o->migrated + READ_ONCE(c->knob[WB_KNOB_BATCH]));
 	spin_unlock_irq(&c->log.lock);
+	/* What is behind a segment known bad cannot count, so it is not written again each time. */
+	if (first <= m->stuck_id)
+		last = min(last, max(first, m->stuck_id - 1));
 	if (first > last)
 		return -EAGAIN;
 
@@ -194,6 +198,7 @@ static int migrate_batch(struct wb_migrator *m)
 
 	if (m->bad_id)
 		last = m->bad_id - 1;
+	m->stuck_id = m->bad_id;
 	spin_lock_irq(&c->log.lock);
 	wb_order_migrated(o, last);
 	spin_unlock_irq(&c->log.lock);
@@ -218,7 +223,7 @@ static void batch_failed(struct wb_migrator *m)
 	struct wb_cache *c = m->c;
 
 	wb_degrade(c);
-	m->retry_at = jiffies + RETRY;
+	m->retry_at = jiffies + (m->failures < STUCK_AFTER ? RETRY : RETRY_STUCK);
 	if (++m->failures >= STUCK_AFTER && !c->migration_stuck) {
 		wb_err(c, "migration does not get on; writes fail once the log is full");
 		WRITE_ONCE(c->migration_stuck, true);
@@ -251,6 +256,9 @@ static void migrate_work(struct work_struct *work)
 		if (!wb_modulator_allows(c))
 			return;		/* the modulator kicks again, and who needs room */
 		err = migrate_batch(m);
+		/* Also after a failure: up to a bad segment it may have made room. */
+		if (room_is_short(c))
+			wb_record_kick(c);
 		if (err == -EAGAIN) {
 			if (READ_ONCE(m->stop) || !READ_ONCE(c->draining))
 				break;
@@ -264,11 +272,7 @@ static void migrate_work(struct work_struct *work)
 			continue;
 		}
 		batch_succeeded(m);
-		if (room_is_short(c))
-			wb_record_kick(c);
 	}
-	if (!READ_ONCE(m->stop) && room_is_short(c))
-		wb_record_kick(c);
 }
 
 int wb_migrate_init(struct wb_cache *c)

@@ -45,6 +45,7 @@ struct wb_window {
  * @busy_first: while @busy, writes to backing blocks from this one
  * @busy_last: to this one may be in flight
  * @bad_id: lowest segment of the batch with something unreadable, 0 = none
+ * @stuck_id: what @bad_id was after the batch before
  * @failed: a write of the batch failed
  * @failures: batches that failed in a row
  * @retry_at: no batch before this time, in jiffies
@@ -68,6 +69,7 @@ struct wb_migrator {
 	u64 busy_last;
 	bool busy;
 	u64 bad_id;
+	u64 stuck_id;
 	bool failed;
 	unsigned int failures;
 	unsigned long retry_at;

@@ -30,7 +30,8 @@ static void measure(struct wb_cache *c)
 	u64 ios = part_stat_read(bdev, ios[STAT_READ]) + part_stat_read(bdev, ios[STAT_WRITE]) +
 		  part_stat_read(bdev, ios[STAT_DISCARD]);
 	u64 own = wb_stat_sum(c, WB_STAT_MIGRATE_REQUESTS);
-	u64 d_ticks = ticks - c->load_ticks, d_ios = ios - c->load_ios, d_own = own - c->load_own;
+	u64 d_ticks = ticks - c->load_ticks, d_ios = ios - c->load_ios;
+	u64 d_own = own > c->load_own ? own - c->load_own : 0;	/* clear_stat makes it less */
 	unsigned long elapsed = jiffies - c->load_at;
 	u64 busy = elapsed ? div64_u64(d_ticks * 100, elapsed) : 0;
 
@@ -66,7 +67,8 @@ static bool users_are_busy(struct wb_cache *c)
 		return c->glance_busy;
 	for (s = WB_STAT_READ_RAM; s <= WB_STAT_WRITE_MISS; s++)
 		blocks += wb_stat_sum(c, s);
-	c->glance_busy = (blocks - c->glance_blocks) * HZ > (u64)elapsed * BUSY_RATE;
+	c->glance_busy = blocks > c->glance_blocks &&
+			 (blocks - c->glance_blocks) * HZ > (u64)elapsed * BUSY_RATE;
 	c->glance_blocks = blocks;
 	c->glance_at = jiffies;
 	return c->glance_busy;
@@ -78,7 +80,8 @@ bool wb_modulator_allows(struct wb_cache *c)
 	u64 nr = c->super.geom.nr_slots, free;
 	bool full;
 
-	if (READ_ONCE(c->draining))
+	/* While writes are held nothing has a better claim. */
+	if (READ_ONCE(c->draining) || READ_ONCE(c->mode) == WB_MODE_HOLD)
 		return true;
 	spin_lock_irq(&c->log.lock);
 	full = wb_order_full(&c->log.order);

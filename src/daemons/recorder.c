@@ -36,7 +36,7 @@ static void record_work(struct work_struct *work)
 	migrated = log->order.migrated;
 	c->record.migrated = migrated;
 	c->record.durable = log->order.durable;
-	c->record.clean = c->stopping && log->order.first == log->order.open &&
+	c->record.clean = c->stopped && log->order.first == log->order.open &&
 			  wb_log_open_is_empty(log);
 	/* A durable point further ahead than the log is long cannot be, nor one before its start. */
 	if (c->record.durable.id < migrated)

@@ -201,9 +201,11 @@ static void look_again(struct wb_migrator *m, struct wb_cand *cand, u32 nr)
 		spin_lock(lock);
 		wb_view(c, &v);
 		cand[i].live &= wb_index_live(&c->index, cand[i].place, &v);
-		spin_unlock(lock);
 		if (cand[i].bad)
 			cand[i].live = 0;
+		else if (cand[i].live)	/* a read error may have been a passing one */
+			c->index.entries[cand[i].place].flags &= ~WB_ENTRY_ROTTEN;
+		spin_unlock(lock);
 	}
 }
 

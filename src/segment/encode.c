@@ -221,8 +221,12 @@ void wb_record_encode(const struct wb_geom *g, const struct wb_record *r, void *
 	d->crc = cpu_to_le32(crc_after(d, &d->life_link, sizeof(*d)));
 }
 
-/* Ids never come near this: a segment a nanosecond for 292 years. So sums of ids cannot overflow. */
-#define WB_MAX_ID	(1ull << 63)
+/*
+ * Ids never come near these: a segment every microsecond for 570 years, and 2^31 laps. So sums of
+ * ids cannot overflow, and positions fit where they are packed into one word (segment/rambuf.h).
+ */
+#define WB_MAX_ID	(1ull << 54)
+#define WB_MAX_LAP	(1ull << 31)
 
 enum wb_verdict wb_record_decode(const struct wb_geom *g, const void *from, struct wb_record *r)
 {
@@ -247,7 +251,8 @@ enum wb_verdict wb_record_decode(const struct wb_geom *g, const void *from, stru
 	 * after the last there is no slot. The start of this life and the durable point cannot lie
 	 * beyond.
 	 */
-	if (r->migrated >= WB_MAX_ID || r->epoch == ~0ull || r->seq == ~0ull || !r->life_start ||
+	if (r->migrated >= WB_MAX_ID || div64_u64(r->migrated, g->nr_slots) >= WB_MAX_LAP ||
+	    r->epoch == ~0ull || r->seq == ~0ull || !r->life_start ||
 	    r->life_start > r->migrated + g->nr_slots + 1 ||
 	    r->durable.id > r->migrated + g->nr_slots ||
 	    r->durable.chunk >= g->slot_blocks ||
@@ -309,7 +314,8 @@ static bool entry_possible(const struct wb_geom *g, const struct wb_entry *e)
 	if (e->block >= blocks || (e->flags & ~WB_ENTRY_FLAGS_KNOWN))
 		return false;
 	if (e->flags & WB_ENTRY_TOMBSTONE)
-		return !e->mask && e->crc && e->crc <= blocks - e->block;
+		return !e->mask && e->crc && e->crc <= blocks - e->block &&
+		       e->crc <= WB_MAX_TOMBSTONE_BLOCKS;
 	return e->mask && !(e->mask & ~wb_block_mask(g, e->block));
 }
 

@@ -130,6 +130,7 @@ struct wb_record_disk {
 	u8 zero[WB_SECTOR_SIZE - 72];
 } __packed;
 
+#define WB_MAX_TOMBSTONE_BLOCKS	(1u << 14)	/* 64 MiB; bounds what one entry can cost recovery */
 #define WB_ENTRY_TOMBSTONE	0x0001	/* @crc holds a number of blocks: they were discarded */
 #define WB_ENTRY_FLAGS_KNOWN	WB_ENTRY_TOMBSTONE
 
