@@ -435,7 +435,7 @@ static struct wb_header some_header(struct rng *r, const struct wb_geom *g, u32 
 
 	memset(&h, 0, sizeof(h));
 	h.epoch = rng_u64(r);
-	h.id = 2 + (rng_u64(r) >> 1 >> rng_below(r, 62));
+	h.id = 2 + (rng_u64(r) % id_limit(g) >> rng_below(r, 40));
 	h.durable.id = h.id - rng_below(r, 2);
 	h.link = (u32)rng_u64(r);
 	h.chunk = 1 + rng_below(r, 20);
@@ -449,7 +449,8 @@ static struct wb_header some_header(struct rng *r, const struct wb_geom *g, u32 
 			blk = blocks - 1;
 		if (rng_one_in(r, 4))
 			entry(d, i, blk, 0, WB_ENTRY_TOMBSTONE, 1 + rng_u64(r) %
-			      (blocks - blk < ~0u ? blocks - blk : ~0u));
+			      (blocks - blk < WB_MAX_TOMBSTONE_BLOCKS ? blocks - blk :
+			       WB_MAX_TOMBSTONE_BLOCKS));
 		else
 			entry(d, i, blk, wb_block_mask(g, blk), 0, (u32)rng_u64(r));
 	}
@@ -556,6 +557,8 @@ static void test_header(void)
 		TRY_ENTRY(1, blocks - 1, (u8)(1u << i), 0, 1, i < 5 ? WB_OK : WB_BAD_FIELD);
 	TRY_ENTRY(2, blocks - 4, 0, WB_ENTRY_TOMBSTONE, 0, WB_BAD_FIELD);
 	TRY_ENTRY(2, blocks - 4, 0, WB_ENTRY_TOMBSTONE, 5, WB_BAD_FIELD);
+	TRY_ENTRY(2, 0, 0, WB_ENTRY_TOMBSTONE, WB_MAX_TOMBSTONE_BLOCKS, WB_OK);
+	TRY_ENTRY(2, 0, 0, WB_ENTRY_TOMBSTONE, WB_MAX_TOMBSTONE_BLOCKS + 1, WB_BAD_FIELD);
 	TRY_ENTRY(2, blocks - 4, 0, WB_ENTRY_TOMBSTONE, ~0u, WB_BAD_FIELD);
 	TRY_ENTRY(2, 0, 0, WB_ENTRY_TOMBSTONE, ~0u, WB_OK);
 	TRY_ENTRY(2, blocks - 1, 0, WB_ENTRY_TOMBSTONE, 1, WB_OK);
