@@ -102,6 +102,16 @@ write_much()
 		oflag=direct conv=notrunc status=none
 }
 
+# write_volatile LETTER BLOCK COUNT: so that they are in the open chunk, in RAM alone. Where they ended a segment, again.
+write_volatile()
+{
+	local chunks=
+	until [ "$chunks" = "$(status_of chunks)" ]; do
+		chunks=$(status_of chunks)
+		write_data "$@"
+	done
+}
+
 # has_data LETTER BLOCK COUNT [DEVICE]
 has_data()
 {
