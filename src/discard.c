@@ -5,12 +5,15 @@
  * backing device holds by then; and the discard is passed down. It is acknowledged when the backing
  * device has done it.
  *
- * Order: the tombstone, for which there may be no room yet; all copies older than it, once those who
- * write them have published them, so that memory and a recovery from the log come to the same; the
- * wait for migration writes of these blocks that are in flight (else one could land behind the
- * discard); the backing device. Meanwhile a read may see what the backing device had before, as
- * contents under a discard may. Only whole blocks lose their copies; the ends of a discard that is
- * not aligned are merely passed down, and read as cached, or as the device says.
+ * Order, if there are copies. The backing device's own discard, once, to see that it does it: if not,
+ * the copies stay, for they are the newest there is. The tombstone, for which there may be no room
+ * yet. All copies older than it, once those who write them have published them, so that memory and a
+ * recovery from the log come to the same. The wait for migration writes of these blocks that are in
+ * flight. And the backing device again, for those have landed on the first one.
+ *
+ * Until it is acknowledged a read may see what the backing device had before, as contents under a
+ * discard may. Only whole blocks lose their copies; the ends of a discard that is not aligned are
+ * merely passed down, and read as cached, or as the device says.
  *
  * That a tombstone is not durable yet does no harm: after a crash the old copies may be back, as
  * they were before a discard that nobody had flushed.
@@ -96,6 +99,20 @@ static blk_status_t forget(struct wb_cache *c, u64 block, u64 end)
 	return BLK_STS_OK;
 }
 
+/* The same discard on the backing device, by itself. Sleeps. */
+static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
+{
+	blk_status_t status;
+	struct bio bio;
+
+	bio_init(&bio, c->backing, NULL, 0, REQ_OP_DISCARD);
+	bio.bi_iter = like->bi_iter;
+	submit_bio_wait(&bio);
+	status = bio.bi_status;
+	bio_uninit(&bio);
+	return status;
+}
+
 static void discard_work(struct work_struct *work)
 {
 	struct bio *bio = wb_slow_bio(work);
@@ -110,7 +127,7 @@ static void discard_work(struct work_struct *work)
 	if (block < end) {
 		wb_stat_add(c, WB_STAT_DISCARDS, end - block);
 		if (any_copy(c, block, end)) {
-			bio->bi_status = forget(c, block, end);
+			bio->bi_status = try_discard(c, bio) ?: forget(c, block, end);
 			if (bio->bi_status) {
 				bio_endio(bio);
 				return;
