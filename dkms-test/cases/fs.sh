@@ -36,7 +36,7 @@ try_fs()
 	local mkfs="$1" fsck="$2" options="${3:-}"
 	mkdir -p "$place"
 	# As much as there is room for stays dirty.
-	dm_create wb "$table 2 allow_migrate 0"
+	dm_create wb "$table 4 allow_migrate 0 nr_max_batched_migration 1"
 	# shellcheck disable=SC2086 # words
 	$mkfs /dev/mapper/wb
 	mount ${options:+-o "$options"} /dev/mapper/wb "$place"
@@ -49,7 +49,7 @@ try_fs()
 	dm_remove wb
 
 	# Dirty data stayed on the cache device.
-	dm_create wb "$table 2 allow_migrate 0"
+	dm_create wb "$table"
 	mount ${options:+-o "$options"} /dev/mapper/wb "$place"
 	sums >/tmp/sums.2
 	cmp /tmp/sums.1 /tmp/sums.2 || fail "files differ after the device was removed and created again"

@@ -8,6 +8,7 @@
  *   discard SECTOR NR
  *   read SECTOR NR VERSION	fails unless every sector is of this version; 0 is zeros
  *   any SECTOR NR LOW HIGH	fails unless every sector is of a version from LOW to HIGH
+ *   each SECTOR VERSIONS		fails unless the sectors are of these versions, a digit for each
  *
  * Several commands are carried out one after the other with the device open all the time.
  */
@@ -42,7 +43,8 @@ static void write_stamped(int fd, u64 sector, u32 nr, u32 version, bool fua)
 		die("writing %u sectors at %llu: %s", nr, (unsigned long long)sector, strerror(err));
 }
 
-static void read_stamped(int fd, u64 sector, u32 nr, u32 low, u32 high)
+/* @digits: a version for each sector, or NULL: from @low to @high. */
+static void read_stamped(int fd, u64 sector, u32 nr, u32 low, u32 high, const char *digits)
 {
 	const char *bad;
 	struct stamp s;
@@ -56,6 +58,8 @@ static void read_stamped(int fd, u64 sector, u32 nr, u32 low, u32 high)
 		bad = stamp_read(buf + i * SECTOR, sector + i, &s);
 		if (bad)
 			die("sector %llu holds %s", (unsigned long long)sector + i, bad);
+		if (digits)
+			low = high = digits[i] - '0';
 		if (s.op < low || s.op > high)
 			die("sector %llu is of version %u, not %u to %u",
 			    (unsigned long long)sector + i, s.op, low, high);
@@ -80,12 +84,15 @@ int main(int argc, char **argv)
 			if (i + 1 >= argc)
 				die("'%s' wants a sector and a number of sectors", c);
 			sector = number(argv[i++]);
-			nr = number(argv[i++]);
+			nr = strcmp(c, "each") ? number(argv[i]) : strlen(argv[i]);
+			i++;
 			if (!nr || nr > MOST)
 				die("1 to %u sectors at a time", MOST);
 		}
 		if (!strcmp(c, "flush")) {
 			err = fsync(fd) ? errno : 0;
+		} else if (!strcmp(c, "each")) {
+			read_stamped(fd, sector, nr, 0, 0, argv[i - 1]);
 		} else if (!strcmp(c, "discard")) {
 			err = discard_sectors(fd, sector, nr);
 		} else if (i >= argc) {
@@ -93,10 +100,10 @@ int main(int argc, char **argv)
 		} else if (!strcmp(c, "write") || !strcmp(c, "fua")) {
 			write_stamped(fd, sector, nr, number(argv[i++]), *c == 'f');
 		} else if (!strcmp(c, "read")) {
-			read_stamped(fd, sector, nr, number(argv[i]), number(argv[i]));
+			read_stamped(fd, sector, nr, number(argv[i]), number(argv[i]), NULL);
 			i++;
 		} else if (!strcmp(c, "any") && i + 1 < argc) {
-			read_stamped(fd, sector, nr, number(argv[i]), number(argv[i + 1]));
+			read_stamped(fd, sector, nr, number(argv[i]), number(argv[i + 1]), NULL);
 			i += 2;
 		} else {
 			die("no command '%s'", c);

@@ -68,6 +68,8 @@ static char shape_of(u32 block, u32 step)
 {
 	u32 n = strlen(shapes);
 
+	/* Each triple once, and one with work in it for the last block, which may be the device's. */
+	block = (block * 7 + 78) % nr_blocks;
 	while (step--)
 		block /= n;
 	return shapes[block % n];
