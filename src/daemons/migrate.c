@@ -28,6 +28,7 @@
 #include "migrator.h"
 
 #define MAX_BATCH	256u	/* segments; the range of nr_max_batched_migration */
+#define MAX_BATCH_HELD	16u	/* while writers wait for the room it makes */
 #define RETRY		(2 * HZ)
 #define RETRY_STUCK	(10 * HZ)
 #define STUCK_AFTER	5	/* failed batches in a row */
@@ -163,10 +164,14 @@ static int migrate_batch(struct wb_migrator *m)
 	struct wb_cache *c = m->c;
 	struct wb_order *o = &c->log.order;
 	u64 first, last, id;
+	unsigned int batch;
 
 	spin_lock_irq(&c->log.lock);
 	first = o->migrated + 1;
-	last = min(o->durable_segment, o->migrated + READ_ONCE(c->knob[WB_KNOB_BATCH]));
+	batch = READ_ONCE(c->knob[WB_KNOB_BATCH]);
+	if (READ_ONCE(c->nr_deferred))
+		batch = min(batch, MAX_BATCH_HELD);
+	last = min(o->durable_segment, o->migrated + batch);
 	spin_unlock_irq(&c->log.lock);
 	/* What is behind a segment known bad cannot count, so it is not written again each time. */
 	if (first <= m->stuck_id)
