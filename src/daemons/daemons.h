@@ -44,6 +44,9 @@ void wb_flush_defer(struct wb_cache *c, struct bio *bio);
  */
 int wb_flush_all(struct wb_cache *c, bool close);
 
+/* Take all copies in a slot out of the index. All of them must be clean. Process context. */
+void wb_purge_slot(struct wb_cache *c, u32 slot);
+
 void wb_flush_init(struct wb_cache *c);
 void wb_flush_stop(struct wb_cache *c);
 

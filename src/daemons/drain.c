@@ -66,21 +66,11 @@ static bool all_migrated(struct wb_cache *c)
 /* The log is empty and shut: forget the clean copies too, for writes are about to go past them. */
 static void forget_copies(struct wb_cache *c)
 {
-	u64 place;
-	struct wb_index_entry *e;
-	spinlock_t *lock;
+	u64 slot;
 
-	for (place = 0; place < c->index.nr_places; place++) {
-		e = &c->index.entries[place];
-		if (!(place & 0xfff))
-			cond_resched();
-		if (!(READ_ONCE(e->flags) & WB_ENTRY_LINKED))
-			continue;
-		lock = wb_bucket_lock(c, wb_index_block(e));
-		spin_lock(lock);
-		if (e->flags & WB_ENTRY_LINKED)
-			wb_index_unlink(&c->index, place, wb_count_live, c);
-		spin_unlock(lock);
+	for (slot = 0; slot < c->super.geom.nr_slots; slot++) {
+		wb_purge_slot(c, slot);
+		cond_resched();
 	}
 }
 

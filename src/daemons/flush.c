@@ -292,8 +292,7 @@ int wb_flush_all(struct wb_cache *c, bool close)
 
 /* ---------------------------------------------------------------- slots ahead of the writers */
 
-/* Take what is left of the slot's old segment out of the index. All of it is clean. */
-static void purge_slot(struct wb_cache *c, u32 slot)
+void wb_purge_slot(struct wb_cache *c, u32 slot)
 {
 	u32 place = slot << c->index.slot_shift, end = place + c->super.geom.slot_blocks;
 	struct wb_index_entry *e;
@@ -334,7 +333,7 @@ static bool prepare_one(struct wb_cache *c)
 	if (c->purged_id != id) {
 		if (!wb_log_retire(log, id))
 			return false;
-		purge_slot(c, slot);
+		wb_purge_slot(c, slot);
 		WRITE_ONCE(c->purged_id, id);
 	}
 	smp_mb();	/* wb_put_slot() looks at purged_id after its last put */
