@@ -94,7 +94,9 @@ struct wb_bucket_lock {
 struct wb_bio {
 	struct wb_cache *c;
 	struct work_struct work;	/* slow paths */
-	u64 need;	/* a flush or FUA write waits until all chunks before this seq are durable */
+	u64 need;	/* a flush or FUA write waits until all chunks before this seq are durable;
+			 * WB_BIO_FLUSH_BACKING: through_done when it was issued
+			 */
 	u32 slot;	/* a read of the cache device holds a reference on this slot */
 	u8 kind;	/* enum wb_bio_kind */
 };
@@ -104,6 +106,7 @@ enum wb_bio_kind {
 	WB_BIO_READ_CACHE,
 	WB_BIO_READ_BACKING,
 	WB_BIO_THROUGH,		/* a write in mode drained */
+	WB_BIO_FLUSH_BACKING,	/* a FLUSH in mode drained */
 };
 
 struct wb_migrator;
@@ -139,6 +142,9 @@ struct wb_migrator;
  * @flush_backing: FLUSH goes to the backing device: in mode drained, and until undrain has flushed
  * it
  * @through: writes in flight in mode drained
+ * @through_done: those that completed; @through_flushed: of these, how many a FLUSH has covered since
+ * @through_lost: the flush of the backing device that covered others failed: no FLUSH succeeds
+ * @backing_flush_failures: by others than the migrate daemon; whatever is not flushed may be lost
  * @draining: `drain` was asked for and is not finished
  * @undrain: `undrain` was asked for and is not finished
  */
@@ -216,6 +222,10 @@ struct wb_cache {
 	bool undrain;
 	bool flush_backing;
 	atomic_t through;
+	atomic64_t through_done;
+	atomic64_t through_flushed;
+	bool through_lost;
+	atomic_t backing_flush_failures;
 	struct work_struct event_work;
 	unsigned long said_failed, said_degraded;
 

@@ -5,11 +5,12 @@
  * backing device holds by then; and the discard is passed down. It is acknowledged when the backing
  * device has done it.
  *
- * Order, if there are copies. The backing device's own discard, once, to see that it does it: if not,
- * the copies stay, for they are the newest there is. The tombstone, for which there may be no room
- * yet. All copies older than it, once those who write them have published them, so that memory and a
- * recovery from the log come to the same. The wait for migration writes of these blocks that are in
- * flight. And the backing device again, for those have landed on the first one.
+ * Order, if there are copies. The backing device's own discard, once, and a flush: if they fail the
+ * copies stay, for they are the newest there is; and were the discard not durable when a copy goes,
+ * a crash could bring up what the backing device had before that copy. The tombstone, for which there
+ * may be no room yet. All copies older than it, once those who write them have published them, so
+ * that memory and a recovery from the log come to the same. The wait for migration writes of these
+ * blocks that are in flight. And the backing device again, for those have landed on the first one.
  *
  * Until it is acknowledged a read may see what the backing device had before, as contents under a
  * discard may. Only whole blocks lose their copies; the ends of a discard that is not aligned are
@@ -99,7 +100,7 @@ static blk_status_t forget(struct wb_cache *c, u64 block, u64 end)
 	return BLK_STS_OK;
 }
 
-/* The same discard on the backing device, by itself. Sleeps. */
+/* The same discard on the backing device, by itself, and durable there. Sleeps. */
 static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
 {
 	blk_status_t status;
@@ -110,6 +111,12 @@ static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
 	submit_bio_wait(&bio);
 	status = bio.bi_status;
 	bio_uninit(&bio);
+	if (!status && wb_io_flush(c->backing)) {
+		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
+		atomic_inc(&c->backing_flush_failures);
+		wb_degrade(c);
+		status = BLK_STS_IOERR;
+	}
 	return status;
 }
 

@@ -313,6 +313,15 @@ int wb_map_read(struct wb_cache *c, struct bio *bio)
 	}
 }
 
+/* A FLUSH covered the first @nr writes that went past the log. */
+static void through_flushed(struct wb_cache *c, s64 nr)
+{
+	s64 before = atomic64_read(&c->through_flushed);
+
+	while (before < nr && !atomic64_try_cmpxchg(&c->through_flushed, &before, nr))
+		;
+}
+
 int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 {
 	struct wb_bio *wb = wb_bio(bio);
@@ -326,7 +335,14 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 		}
 		wb_put_slot(c, wb->slot);
 		break;
+	case WB_BIO_FLUSH_BACKING:
+		if (likely(!*status))
+			through_flushed(c, wb->need);
+		break;
 	case WB_BIO_THROUGH:
+		/* Counted before it is acknowledged: a FLUSH issued after that covers it. */
+		if (likely(!*status))
+			atomic64_inc(&c->through_done);
 		if (atomic_dec_and_test(&c->through) && READ_ONCE(c->mode) == WB_MODE_HOLD)
 			wb_migrate_kick(c);
 		fallthrough;

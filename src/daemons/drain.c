@@ -115,6 +115,21 @@ void wb_drain_failed(struct wb_cache *c)
 	}
 }
 
+/*
+ * Whoever wrote past the log has yet to issue his FLUSH, and another flush might succeed although
+ * what this one covered is gone. So no FLUSH succeeds from now on, unless all was flushed before.
+ */
+static void undrain_failed(struct wb_cache *c)
+{
+	if (atomic64_read(&c->through_done) > atomic64_read(&c->through_flushed)) {
+		WRITE_ONCE(c->through_lost, true);
+		wb_err(c, "cannot flush the backing device; staying in mode drained. What was written in this mode since the last FLUSH may be lost: FLUSH fails until the device is created again");
+	} else {
+		wb_err(c, "cannot flush the backing device; staying in mode drained");
+	}
+	wb_degrade(c);
+}
+
 bool wb_undrain_step(struct wb_cache *c)
 {
 	/* A drain that had come to HOLD and no further: nothing went past the log. */
@@ -129,8 +144,7 @@ bool wb_undrain_step(struct wb_cache *c)
 		/* From here on FLUSH goes to the log: what was written before it must be durable. */
 		if (wb_io_flush(c->backing)) {
 			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
-			wb_err(c, "cannot flush the backing device; staying in mode drained");
-			wb_degrade(c);
+			undrain_failed(c);
 			WRITE_ONCE(c->mode, WB_MODE_DRAINED);
 			wb_flush_kick(c);
 			WRITE_ONCE(c->undrain, false);

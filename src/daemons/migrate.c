@@ -165,6 +165,7 @@ static int migrate_batch(struct wb_migrator *m)
 	struct wb_order *o = &c->log.order;
 	u64 first, last, id;
 	unsigned int batch;
+	int failures;
 
 	spin_lock_irq(&c->log.lock);
 	first = o->migrated + 1;
@@ -179,6 +180,7 @@ static int migrate_batch(struct wb_migrator *m)
 	if (first > last)
 		return -EAGAIN;
 
+	failures = atomic_read(&c->backing_flush_failures);
 	m->nr = 0;
 	m->bad_id = 0;
 	m->failed = false;
@@ -195,7 +197,9 @@ static int migrate_batch(struct wb_migrator *m)
 		wb_err(c, "cannot write to the backing device; dirty data stays on the cache device and is tried again");
 		return -EIO;
 	}
-	if (m->nr && wb_io_flush(c->backing)) {
+	/* A failed flush by somebody else may have dropped what this batch wrote, too. */
+	if (m->nr && (wb_io_flush(c->backing) ||
+		      failures != atomic_read(&c->backing_flush_failures))) {
 		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
 		wb_err(c, "cannot flush the backing device; dirty data stays on the cache device and is tried again");
 		return -EIO;
