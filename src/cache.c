@@ -6,8 +6,22 @@
 #define SLOW_READS 16	/* composed reads that always have memory */
 
 /*
- * Makes finding, making, taking over and letting go of a cache object one step against each other.
- * Held across recovery, which does I/O: nothing in the I/O path ever takes it.
+ * The registry: which caches are in whose hands. The lock makes looking a cache up, and entering,
+ * taking over or letting go of it one step against each other. It is never held across I/O: a
+ * device that hangs holds up its own cache alone.
+ *
+ * What the lock does not cover, and why it need not:
+ *
+ *   making and recovering  The object is entered before (users == 0, as long as nobody has it), so
+ *                          nobody else makes one for the same UUID: another mapped device gets
+ *                          -EBUSY, and there is no second one for the same mapped device, whose
+ *                          resumes exclude each other (its suspend lock is held across preresume).
+ *                          Others read only what was set before it was entered: super, md, name,
+ *                          cache, backing.
+ *   starting and stopping  Both are done under that suspend lock, by a table that is a user.
+ *   freeing                Its last user has taken it out of the list, so nobody finds it. It is
+ *                          stopped then: device-mapper suspends a device before it destroys the
+ *                          table in force, and only such a table can be a user.
  */
 DEFINE_MUTEX(wb_registry_lock);
 static LIST_HEAD(registry);
@@ -91,14 +105,13 @@ static void set_devices(struct wb_cache *c, const struct wb_target *t)
 	c->bounce_reads = bdev_logical_block_size(c->cache) > bdev_logical_block_size(c->backing);
 }
 
-static struct wb_cache *make_cache(struct wb_target *t, int *err)
+/* A cache object that others can find, but not use. Needs the registry's lock. */
+static struct wb_cache *enter_cache(struct wb_target *t)
 {
 	struct wb_cache *c = kzalloc(sizeof(*c), GFP_KERNEL);
 
-	*err = -ENOMEM;
 	if (!c)
 		return NULL;
-	INIT_LIST_HEAD(&c->registry);
 	c->md = dm_table_get_md(t->ti->table);
 	if (dm_copy_name_and_uuid(c->md, c->name, NULL))
 		strscpy(c->name, dm_device_name(c->md), sizeof(c->name));
@@ -112,57 +125,89 @@ static struct wb_cache *make_cache(struct wb_target *t, int *err)
 	wb_recorder_init(c);
 	wb_sync_init(c);
 	wb_modulator_init(c);
-
-	*err = make_parts(c);
-	if (*err == -ENOMEM)
-		wb_err(c, "not enough memory: the index of this cache takes %llu MiB",
-		       (c->super.geom.nr_slots * c->super.geom.slot_blocks * 14) >> 20);
-	if (!*err)
-		*err = wb_recover(c);
-	if (!*err)
-		return c;
-	free_cache(c);
-	return NULL;
-}
-
-struct wb_cache *wb_cache_get(struct wb_target *t, int *err)
-{
-	struct wb_cache *c;
-
-	lockdep_assert_held(&wb_registry_lock);
-	c = wb_cache_find(t->super.uuid);
-	if (c && c->md != dm_table_get_md(t->ti->table)) {
-		DMERR("%pg: this cache is in use by %s; a cache belongs to one device at a time",
-		      t->cache_dev->bdev, c->name);
-		*err = -EBUSY;
-		return NULL;
-	}
-	if (c && (c->cache != t->cache_dev->bdev || c->backing != t->backing_dev->bdev)) {
-		wb_err(c, "a live cache cannot change its devices; drain and remove it, or bring the old devices back");
-		*err = -EBUSY;
-		return NULL;
-	}
-	if (c) {
-		set_devices(c, t);
-		/* A rename took effect without us. */
-		dm_copy_name_and_uuid(c->md, c->name, NULL);
-	} else {
-		c = make_cache(t, err);
-		if (!c)
-			return NULL;
-		list_add(&c->registry, &registry);
-	}
-	c->users++;
+	list_add(&c->registry, &registry);
 	return c;
 }
 
-void wb_cache_put(struct wb_cache *c)
+/* Without the registry's lock. Return: 0, or an error of make_parts() or wb_recover(). */
+static int make_cache(struct wb_cache *c)
 {
-	lockdep_assert_held(&wb_registry_lock);
-	if (--c->users)
+	int err = make_parts(c);
+
+	if (err == -ENOMEM)
+		wb_err(c, "not enough memory: the index of this cache takes %llu MiB",
+		       (c->super.geom.nr_slots * c->super.geom.slot_blocks * 14) >> 20);
+	return err ?: wb_recover(c);
+}
+
+/* The one that is there, if it may be taken over. Needs the registry's lock. */
+static int take_over(struct wb_target *t, struct wb_cache *c)
+{
+	if (c->md != dm_table_get_md(t->ti->table)) {
+		DMERR("%pg: this cache is in use by %s; a cache belongs to one device at a time",
+		      t->cache_dev->bdev, c->name);
+		return -EBUSY;
+	}
+	if (c->cache != t->cache_dev->bdev || c->backing != t->backing_dev->bdev) {
+		wb_err(c, "a live cache cannot change its devices; drain and remove it, or bring the old devices back");
+		return -EBUSY;
+	}
+	set_devices(c, t);
+	/* A rename took effect without us. */
+	dm_copy_name_and_uuid(c->md, c->name, NULL);
+	c->users++;
+	return 0;
+}
+
+int wb_cache_get(struct wb_target *t)
+{
+	struct wb_cache *c;
+	int err = 0;
+
+	mutex_lock(&wb_registry_lock);
+	c = wb_cache_find(t->super.uuid);
+	if (c) {
+		err = take_over(t, c);
+		mutex_unlock(&wb_registry_lock);
+		if (!err)
+			smp_store_release(&t->cache, c);
+		return err;
+	}
+	c = enter_cache(t);
+	mutex_unlock(&wb_registry_lock);
+	if (!c)
+		return -ENOMEM;
+
+	err = make_cache(c);
+
+	mutex_lock(&wb_registry_lock);
+	if (err)
+		list_del(&c->registry);
+	else
+		c->users = 1;
+	mutex_unlock(&wb_registry_lock);
+	if (err)
+		free_cache(c);
+	else
+		smp_store_release(&t->cache, c);	/* a status may be asked for meanwhile */
+	return err;
+}
+
+void wb_cache_put(struct wb_cache *c, struct dm_target *ti)
+{
+	bool last;
+
+	mutex_lock(&wb_registry_lock);
+	if (c->ti == ti)
+		c->ti = NULL;
+	last = !--c->users;
+	if (last)
+		list_del(&c->registry);
+	mutex_unlock(&wb_registry_lock);
+	if (!last)
 		return;
-	wb_cache_stop(c);
-	list_del(&c->registry);
+	if (WARN_ON_ONCE(c->running))
+		wb_cache_stop(c);
 	free_cache(c);
 }
 

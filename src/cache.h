@@ -114,7 +114,7 @@ struct wb_migrator;
 /**
  * struct wb_cache - see above
  * @registry: link in the registry
- * @users: tables that use it; under the registry's mutex
+ * @users: tables that use it, 0 while it is made; under the registry's mutex
  * @md: the mapped device that owns it
  * @name: of @md, for messages
  * @super: the superblock
@@ -325,9 +325,12 @@ static inline void wb_view(const struct wb_cache *c, struct wb_index_view *v)
 /* wb_index_count_fn over slot_live */
 void wb_count_live(void *ctx, u32 place, int delta);
 
-/* cache.c: making, recovering, starting and stopping a cache object; sleeps */
-struct wb_cache *wb_cache_get(struct wb_target *t, int *err);
-void wb_cache_put(struct wb_cache *c);
+/*
+ * cache.c: making, recovering, starting and stopping a cache object; sleeps. Get sets t->cache: to
+ * the one of this mapped device, or to a new one, recovered. Put it when the table goes away.
+ */
+int wb_cache_get(struct wb_target *t);
+void wb_cache_put(struct wb_cache *c, struct dm_target *ti);
 struct wb_cache *wb_cache_find(const u8 uuid[16]);	/* under wb_registry_lock */
 int wb_cache_start(struct wb_cache *c);
 void wb_cache_stop(struct wb_cache *c);

@@ -146,13 +146,8 @@ static void wb_dtr(struct dm_target *ti)
 {
 	struct wb_target *t = ti->private;
 
-	if (t->cache) {
-		mutex_lock(&wb_registry_lock);
-		if (t->cache->ti == ti)
-			t->cache->ti = NULL;
-		wb_cache_put(t->cache);
-		mutex_unlock(&wb_registry_lock);
-	}
+	if (t->cache)
+		wb_cache_put(t->cache, ti);
 	if (t->cache_dev)
 		dm_put_device(ti, t->cache_dev);
 	if (t->backing_dev)
@@ -259,19 +254,16 @@ static int wb_preresume(struct dm_target *ti)
 	if (err)
 		return err;
 
-	mutex_lock(&wb_registry_lock);
 	if (fresh) {
-		t->cache = wb_cache_get(t, &err);
+		err = wb_cache_get(t);
 		t->health = err == -EUCLEAN ? WB_HEALTH_NEEDS_CHECK : WB_HEALTH_OK;
+		if (err)
+			return err;
 	}
-	if (!err) {
-		t->cache->ti = ti;
-		for (k = 0; fresh && k < WB_NR_KNOBS; k++)
-			wb_knob_set(t->cache, k, t->knob[k]);
-		err = wb_cache_start(t->cache);
-	}
-	mutex_unlock(&wb_registry_lock);
-	return err;
+	WRITE_ONCE(t->cache->ti, ti);
+	for (k = 0; fresh && k < WB_NR_KNOBS; k++)
+		wb_knob_set(t->cache, k, t->knob[k]);
+	return wb_cache_start(t->cache);
 }
 
 static void wb_resume(struct dm_target *ti)
