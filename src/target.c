@@ -7,6 +7,7 @@
  * preresume's.
  */
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include "daemons/daemons.h"
 #include "recovery.h"
 
@@ -246,11 +247,17 @@ static int wb_preresume(struct dm_target *ti)
 {
 	struct wb_target *t = ti->private;
 	bool fresh = !t->cache;
+	unsigned int noio;
 	int err = 0, k;
 
-	/* The devices may have changed since the constructor looked. */
+	/*
+	 * The devices may have changed since the constructor looked. To reclaim memory here by writing
+	 * to this device, which is still suspended, would be to wait for oneself.
+	 */
+	noio = memalloc_noio_save();
 	if (fresh)
 		err = check_devices(t) ?: check_super(t);
+	memalloc_noio_restore(noio);
 	if (err)
 		return err;
 
@@ -269,9 +276,11 @@ static int wb_preresume(struct dm_target *ti)
 static void wb_resume(struct dm_target *ti)
 {
 	struct wb_target *t = ti->private;
+	unsigned int noio = memalloc_noio_save();	/* still suspended, see preresume */
 
 	if (!t->has_sysfs)
 		t->has_sysfs = !wb_sysfs_add(t->cache);
+	memalloc_noio_restore(noio);
 	if (!t->has_sysfs)
 		wb_warn(t->cache, "cannot make the folder in sysfs; messages work");
 }
