@@ -181,7 +181,7 @@ bench:
 
 clean:
 	cd $(BUILD) 2>/dev/null || exit 0; \
-		rm -rf module tools tools-sanitize unit guest-bin deb test demo packages docs
+		rm -rf module tools tools-sanitize unit fuzz guest-bin deb test demo packages docs
 
 distclean:
 	rm -rf $(BUILD)
