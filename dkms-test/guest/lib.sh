@@ -126,6 +126,35 @@ remove_ram_disk()
 	rmdir "$NULLB/$1"
 }
 
+# sim COMMAND...: a command to the simulated disks; see dkms-test/disks/control.c. It fails with
+# the reason in the kernel's log.
+sim()
+{
+	[ -e /proc/wbdisk ] || modprobe wbdisk
+	printf '%s\n' "$*" >/proc/wbdisk
+}
+
+# make_sim_disk NAME SIZE [KEY=VALUE...]: a simulated disk, with what `create` knows (cache=volatile
+# model=disk sector=4096 ...), gone when the case ends. Prints the path of the device.
+make_sim_disk()
+{
+	local name="$1" size="$2"
+	shift 2
+	sim create "$name" "size=$size" "$@" || fail "there is no simulated disk $name: $(dmesg | tail -n 1)"
+	need_block "/dev/wbd_$name"
+	echo "/dev/wbd_$name"
+}
+
+# sim_value NAME KEY: what /proc/wbdisk says of KEY, such as power, flushes or unflushed.
+sim_value()
+{
+	awk -v disk="$1:" -v key="$2=" '
+		/^[^ ]/ { mine = $1 == disk }
+		mine { for (i = 1; i <= NF; i++)
+			if (index($i, key) == 1) { print substr($i, length(key) + 1); exit } }
+	' /proc/wbdisk
+}
+
 # sectors DEVICE: its length in 512-byte sectors, as a table line wants it.
 sectors() { blockdev --getsz "$1"; }
 
@@ -242,7 +271,7 @@ remove_disks()
 	for dir in "$NULLB"/*/; do
 		[ ! -d "$dir" ] || remove_ram_disk "$(basename "$dir")" || return 1
 	done
-	for dir in scsi_debug brd; do
+	for dir in wbdisk scsi_debug brd; do
 		! grep -q "^$dir " /proc/modules || rmmod $dir || return 1
 	done
 }

@@ -1,0 +1,612 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The commands, one a line, written to /proc/wbdisk; reading it shows every disk.
+ *
+ *	create NAME size=64M [KEY=VALUE...]
+ *	remove NAME
+ *	cut [seed=N] [torn=PERCENT] [keep=random|none|all] NAME...
+ *	cut-at ops=N [op=any|read|write|flush|discard] [as for cut] NAME...
+ *	cut-off NAME...
+ *	die NAME...
+ *	revive NAME...
+ *	fault NAME kind=error|hang|slow [op=any|read|write|flush|discard] [first=SECTOR last=SECTOR]
+ *		[percent=P seed=N] [after=N] [count=N] [ms=MS] [lose=1]
+ *	clear NAME...
+ *
+ * A bad command changes nothing, gives EINVAL (or what else is wrong), and says why in the kernel's
+ * log. A command has done its work when the write returns. A disk named NAME is /dev/wbd_NAME.
+ */
+#include <linux/module.h>
+#include <linux/proc_fs.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "wbdisk.h"
+
+#define WBD_MAX_WORDS 48
+#define WBD_TAGS 128
+#define WBD_MAX_DISCARD_SECTORS (256u << 11) /* 256 MiB */
+
+static DEFINE_MUTEX(wbd_control);
+static LIST_HEAD(wbd_disks);
+static int wbd_major;
+static DECLARE_BITMAP(wbd_minors, 256);
+
+static const struct block_device_operations wbd_fops = { .owner = THIS_MODULE };
+
+static const char *const wbd_models[] = { "none", "disk", "ssd", "net" };
+static const char *const wbd_caches[] = { "none", "volatile" };
+static const char *const wbd_keeps[] = { "random", "none", "all" };
+static const char *const wbd_powers[] = { "on", "cut", "gone" };
+
+/* --- Words ------------------------------------------------------------------------------------ */
+
+/**
+ * wbd_parse_u64() - a number, with K, M, G if so wished
+ * @text: the number
+ * @value: the result
+ *
+ * Return: 0 or -EINVAL.
+ */
+int wbd_parse_u64(const char *text, u64 *value)
+{
+	char *end;
+
+	if (!*text)
+		return -EINVAL;
+	*value = memparse(text, &end);
+	return *end ? -EINVAL : 0;
+}
+
+struct wbd_choice {
+	const char *const *names;
+	int count;
+};
+
+/* Every key of `create`. A member is 32 or 64 bits wide. */
+static const struct wbd_key {
+	const char *name;
+	size_t offset, size;
+	u64 preset, min, max;
+	struct wbd_choice choice;
+} wbd_keys[] = {
+#define KEY(name, member, preset, min, max) \
+	{ name, offsetof(struct wbd_params, member), sizeof_field(struct wbd_params, member), \
+	  preset, min, max, {} }
+#define CHOICE(name, member, preset, names) \
+	{ name, offsetof(struct wbd_params, member), sizeof_field(struct wbd_params, member), \
+	  preset, 0, ARRAY_SIZE(names) - 1, { names, ARRAY_SIZE(names) } }
+	KEY("size", size, 0, PAGE_SIZE, 1ull << 50),
+	KEY("sector", sector, 512, 512, 4096),
+	CHOICE("cache", volatile_cache, 0, wbd_caches),
+	CHOICE("model", model, WBD_MODEL_NONE, wbd_models),
+	KEY("fua", fua, 1, 0, 1),
+	KEY("reorder", reorder, 1, 0, 1),
+	KEY("volatile_max", volatile_max, 64 << 20, 0, 1ull << 40),
+	KEY("seed", seed, 1, 0, U64_MAX),
+	KEY("delay_us", delay_us, 20, 0, 60000000),
+	KEY("flush_us", flush_us, 100, 0, 60000000),
+	KEY("seek_min_us", seek_min_us, 500, 0, 1000000),
+	KEY("seek_max_us", seek_max_us, 16000, 0, 1000000),
+	KEY("rpm", rpm, 7200, 60, 100000),
+	KEY("rate", rate, 180, 0, 1000000),
+	KEY("wcache", wcache, 0, 0, 1ull << 32),
+	KEY("channels", channels, 8, 1, WBD_MAX_CHANNELS),
+	KEY("read_us", read_us, 60, 0, 1000000),
+	KEY("write_us", write_us, 20, 0, 1000000),
+	KEY("kib_ns", kib_ns, 500, 0, 1000000000),
+	KEY("latency_us", latency_us, 500, 0, 60000000),
+	KEY("jitter_us", jitter_us, 0, 0, 60000000),
+};
+
+static void wbd_set_key(struct wbd_params *params, const struct wbd_key *key, u64 value)
+{
+	void *member = (void *)params + key->offset;
+
+	if (key->size == sizeof(u64))
+		*(u64 *)member = value;
+	else
+		*(u32 *)member = value;
+}
+
+static u64 wbd_get_key(const struct wbd_params *params, const struct wbd_key *key)
+{
+	const void *member = (const void *)params + key->offset;
+
+	return key->size == sizeof(u64) ? *(const u64 *)member : *(const u32 *)member;
+}
+
+static int wbd_parse_key(struct wbd_params *params, char *word)
+{
+	char *text = strchr(word, '=');
+	const struct wbd_key *key;
+	u64 value;
+	int i;
+
+	if (!text)
+		return -EINVAL;
+	*text++ = '\0';
+	for (key = wbd_keys; key < wbd_keys + ARRAY_SIZE(wbd_keys); key++) {
+		if (strcmp(key->name, word))
+			continue;
+		if (key->choice.names) {
+			i = match_string(key->choice.names, key->choice.count, text);
+			if (i < 0)
+				return -EINVAL;
+			value = i;
+		} else if (wbd_parse_u64(text, &value)) {
+			return -EINVAL;
+		}
+		if (value < key->min || value > key->max)
+			return -ERANGE;
+		wbd_set_key(params, key, value);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int wbd_parse_params(struct wbd_params *params, char **words, int nr)
+{
+	const struct wbd_key *key;
+	int i, r;
+
+	memset(params, 0, sizeof(*params));
+	for (key = wbd_keys; key < wbd_keys + ARRAY_SIZE(wbd_keys); key++)
+		wbd_set_key(params, key, key->preset);
+	for (i = 0; i < nr; i++) {
+		r = wbd_parse_key(params, words[i]);
+		if (r)
+			return r;
+	}
+	if (!params->size || params->size % PAGE_SIZE || !is_power_of_2(params->sector))
+		return -EINVAL;
+	return params->model == WBD_MODEL_DISK && !params->rate ? -EINVAL : 0;
+}
+
+/* --- Disks ------------------------------------------------------------------------------------ */
+
+static struct wbd_disk *wbd_find(const char *name)
+{
+	struct wbd_disk *disk;
+
+	list_for_each_entry(disk, &wbd_disks, node)
+		if (!strcmp(disk->name, name))
+			return disk;
+	return NULL;
+}
+
+#ifdef BLK_FEAT_WRITE_CACHE
+/* 6.11: all limits, features among them, are given when the disk is made. */
+static struct gendisk *wbd_alloc_gendisk(struct wbd_disk *disk)
+{
+	struct queue_limits limits = {
+		.logical_block_size = disk->params.sector,
+		.max_hw_sectors = 2048,
+		.max_hw_discard_sectors = WBD_MAX_DISCARD_SECTORS,
+		.discard_granularity = disk->params.sector,
+	};
+
+	if (disk->params.volatile_cache) {
+		limits.features |= BLK_FEAT_WRITE_CACHE;
+		if (disk->params.fua)
+			limits.features |= BLK_FEAT_FUA;
+	}
+	if (disk->params.model == WBD_MODEL_DISK)
+		limits.features |= BLK_FEAT_ROTATIONAL;
+	return blk_mq_alloc_disk(&disk->tags, &limits, disk);
+}
+#else
+static struct gendisk *wbd_alloc_gendisk(struct wbd_disk *disk)
+{
+	struct gendisk *gendisk = blk_mq_alloc_disk(&disk->tags, disk);
+	struct request_queue *q;
+
+	if (IS_ERR(gendisk))
+		return gendisk;
+	q = gendisk->queue;
+	blk_queue_logical_block_size(q, disk->params.sector);
+	blk_queue_max_hw_sectors(q, 2048);
+	blk_queue_max_discard_sectors(q, WBD_MAX_DISCARD_SECTORS);
+	q->limits.discard_granularity = disk->params.sector;
+	if (disk->params.volatile_cache)
+		blk_queue_write_cache(q, true, disk->params.fua);
+	if (disk->params.model != WBD_MODEL_DISK)
+		blk_queue_flag_set(QUEUE_FLAG_NONROT, q);
+	return gendisk;
+}
+#endif
+
+static int wbd_add_gendisk(struct wbd_disk *disk)
+{
+	struct gendisk *gendisk;
+	int minor, r;
+
+	minor = find_first_zero_bit(wbd_minors, 256);
+	if (minor >= 256)
+		return -ENOSPC;
+	disk->tags.ops = &wbd_mq_ops;
+	disk->tags.nr_hw_queues = 1;
+	disk->tags.queue_depth = WBD_TAGS;
+	disk->tags.numa_node = NUMA_NO_NODE;
+	disk->tags.cmd_size = sizeof(struct wbd_cmd);
+	disk->tags.flags = BLK_MQ_F_BLOCKING;
+#ifdef HAVE_SHOULD_MERGE
+	disk->tags.flags |= BLK_MQ_F_SHOULD_MERGE;
+#endif
+	/* A disk that seeks gets the scheduler that a real one would. */
+	if (disk->params.model != WBD_MODEL_DISK)
+		disk->tags.flags |= BLK_MQ_F_NO_SCHED_BY_DEFAULT;
+	r = blk_mq_alloc_tag_set(&disk->tags);
+	if (r)
+		return r;
+	gendisk = wbd_alloc_gendisk(disk);
+	if (IS_ERR(gendisk)) {
+		r = PTR_ERR(gendisk);
+		goto no_tags;
+	}
+	disk->gendisk = gendisk;
+	gendisk->major = wbd_major;
+	gendisk->first_minor = minor;
+	gendisk->minors = 1;
+	gendisk->fops = &wbd_fops;
+	gendisk->private_data = disk;
+	snprintf(gendisk->disk_name, DISK_NAME_LEN, "wbd_%s", disk->name);
+	set_capacity(gendisk, disk->params.size >> SECTOR_SHIFT);
+	r = add_disk(gendisk);
+	if (r)
+		goto no_disk;
+	set_bit(minor, wbd_minors);
+	return 0;
+
+no_disk:
+	put_disk(gendisk);
+no_tags:
+	blk_mq_free_tag_set(&disk->tags);
+	return r;
+}
+
+static int wbd_create(char **words, int nr)
+{
+	struct wbd_params params;
+	struct wbd_disk *disk;
+	int r;
+
+	if (nr < 2 || strlen(words[0]) >= WBD_NAME_LEN || strpbrk(words[0], "/="))
+		return -EINVAL;
+	if (wbd_find(words[0]))
+		return -EEXIST;
+	r = wbd_parse_params(&params, words + 1, nr - 1);
+	if (r)
+		return r;
+	disk = kvzalloc(sizeof(*disk), GFP_KERNEL);
+	if (!disk)
+		return -ENOMEM;
+	strscpy(disk->name, words[0], sizeof(disk->name));
+	disk->params = params;
+	disk->random = params.seed;
+	xa_init(&disk->current_pages);
+	xa_init(&disk->durable_pages);
+	INIT_LIST_HEAD(&disk->unflushed);
+	INIT_LIST_HEAD(&disk->in_flight);
+	INIT_LIST_HEAD(&disk->hung);
+	INIT_LIST_HEAD(&disk->faults);
+	disk->mechanics.dirty = RB_ROOT;
+	r = wbd_add_gendisk(disk);
+	if (r) {
+		kvfree(disk);
+		return r;
+	}
+	list_add_tail(&disk->node, &wbd_disks);
+	return 0;
+}
+
+static int wbd_remove(struct wbd_disk *disk)
+{
+	/* Nobody can be waiting for its requests then, but for who reads its partition table. */
+	if (disk_openers(disk->gendisk))
+		return -EBUSY;
+	spin_lock_irq(&wbd_lock);
+	wbd_forget_plan(disk);
+	wbd_faults_clear(disk);
+	wbd_release_hung(disk, true);
+	spin_unlock_irq(&wbd_lock);
+	list_del(&disk->node);
+	clear_bit(disk->gendisk->first_minor, wbd_minors);
+	del_gendisk(disk->gendisk);
+	put_disk(disk->gendisk);
+	blk_mq_free_tag_set(&disk->tags);
+	wbd_model_reset(disk);
+	wbd_contents_free(disk);
+	kvfree(disk);
+	return 0;
+}
+
+static int wbd_revive(struct wbd_disk *disk)
+{
+	if (disk->power == WBD_ON)
+		return -EALREADY;
+	if (disk->power == WBD_CUT)
+		wbd_contents_revive(disk);
+	spin_lock_irq(&wbd_lock);
+	disk->power = WBD_ON;
+	spin_unlock_irq(&wbd_lock);
+	return 0;
+}
+
+static int wbd_clear(struct wbd_disk *disk)
+{
+	spin_lock_irq(&wbd_lock);
+	wbd_faults_clear(disk);
+	wbd_release_hung(disk, false);
+	spin_unlock_irq(&wbd_lock);
+	return 0;
+}
+
+/* --- Commands --------------------------------------------------------------------------------- */
+
+/* What `cut` and `cut-at` were told, disks included. */
+static int wbd_parse_plan(struct wbd_cut_plan *plan, char **words, int nr)
+{
+	u64 torn = 0;
+	int i, keep, r;
+
+	memset(plan, 0, sizeof(*plan));
+	plan->op = WBD_ANY;
+	for (i = 0; i < nr; i++) {
+		char *value = strchr(words[i], '=');
+
+		if (!value) {
+			if (plan->nr_disks == WBD_MAX_GROUP)
+				return -E2BIG;
+			plan->disks[plan->nr_disks] = wbd_find(words[i]);
+			if (!plan->disks[plan->nr_disks])
+				return -ENODEV;
+			plan->nr_disks++;
+			continue;
+		}
+		*value++ = '\0';
+		r = -EINVAL;
+		if (!strcmp(words[i], "seed")) {
+			r = wbd_parse_u64(value, &plan->seed);
+		} else if (!strcmp(words[i], "ops")) {
+			r = wbd_parse_u64(value, &plan->ops_left);
+		} else if (!strcmp(words[i], "torn")) {
+			r = wbd_parse_u64(value, &torn);
+		} else if (!strcmp(words[i], "op")) {
+			r = wbd_parse_op(value, &plan->op);
+		} else if (!strcmp(words[i], "keep")) {
+			keep = match_string(wbd_keeps, ARRAY_SIZE(wbd_keeps), value);
+			plan->keep = keep;
+			r = keep < 0 ? keep : 0;
+		}
+		if (r)
+			return r;
+	}
+	plan->torn = torn;
+	return plan->nr_disks && torn <= 100 ? 0 : -EINVAL;
+}
+
+static int wbd_cut_now(char **words, int nr)
+{
+	struct wbd_cut_plan plan;
+	int i, r = wbd_parse_plan(&plan, words, nr);
+
+	if (r || plan.ops_left || plan.op != WBD_ANY)
+		return r ?: -EINVAL;
+	spin_lock_irq(&wbd_lock);
+	for (i = 0; i < plan.nr_disks; i++)
+		wbd_cut(plan.disks[i], plan.seed + i, plan.torn, plan.keep);
+	spin_unlock_irq(&wbd_lock);
+	return 0;
+}
+
+static int wbd_cut_at(char **words, int nr)
+{
+	struct wbd_cut_plan *plan = kmalloc(sizeof(*plan), GFP_KERNEL);
+	int i, r;
+
+	if (!plan)
+		return -ENOMEM;
+	r = wbd_parse_plan(plan, words, nr);
+	if (r || !plan->ops_left) {
+		kfree(plan);
+		return r ?: -EINVAL;
+	}
+	spin_lock_irq(&wbd_lock);
+	for (i = 0; i < plan->nr_disks; i++)
+		wbd_forget_plan(plan->disks[i]);
+	for (i = 0; i < plan->nr_disks; i++)
+		plan->disks[i]->plan = plan;
+	spin_unlock_irq(&wbd_lock);
+	return 0;
+}
+
+static int wbd_cut_off(struct wbd_disk *disk)
+{
+	spin_lock_irq(&wbd_lock);
+	wbd_forget_plan(disk);
+	spin_unlock_irq(&wbd_lock);
+	return 0;
+}
+
+static int wbd_die_now(struct wbd_disk *disk)
+{
+	spin_lock_irq(&wbd_lock);
+	wbd_die(disk);
+	spin_unlock_irq(&wbd_lock);
+	return 0;
+}
+
+static int wbd_fault(char **words, int nr)
+{
+	struct wbd_disk *disk;
+
+	if (nr < 2)
+		return -EINVAL;
+	disk = wbd_find(words[0]);
+	return disk ? wbd_fault_add(disk, words + 1, nr - 1) : -ENODEV;
+}
+
+static int wbd_each_named(char **words, int nr, int (*step)(struct wbd_disk *disk))
+{
+	int i, r = nr ? 0 : -EINVAL;
+
+	for (i = 0; !r && i < nr; i++)
+		if (!wbd_find(words[i]))
+			r = -ENODEV;
+	for (i = 0; !r && i < nr; i++) {
+		struct wbd_disk *disk = wbd_find(words[i]);
+
+		r = disk ? step(disk) : -ENODEV;
+	}
+	return r;
+}
+
+static int wbd_command(char **words, int nr)
+{
+	const char *command = words[0];
+
+	words++;
+	nr--;
+	if (!strcmp(command, "create"))
+		return wbd_create(words, nr);
+	if (!strcmp(command, "remove"))
+		return wbd_each_named(words, nr, wbd_remove);
+	if (!strcmp(command, "cut"))
+		return wbd_cut_now(words, nr);
+	if (!strcmp(command, "cut-at"))
+		return wbd_cut_at(words, nr);
+	if (!strcmp(command, "cut-off"))
+		return wbd_each_named(words, nr, wbd_cut_off);
+	if (!strcmp(command, "die"))
+		return wbd_each_named(words, nr, wbd_die_now);
+	if (!strcmp(command, "revive"))
+		return wbd_each_named(words, nr, wbd_revive);
+	if (!strcmp(command, "fault"))
+		return wbd_fault(words, nr);
+	if (!strcmp(command, "clear"))
+		return wbd_each_named(words, nr, wbd_clear);
+	return -EINVAL;
+}
+
+static ssize_t wbd_proc_write(struct file *file, const char __user *buffer, size_t count,
+			      loff_t *position)
+{
+	char *words[WBD_MAX_WORDS], *line, *said, *rest, *word;
+	int nr = 0, r;
+
+	if (count > PAGE_SIZE)
+		return -EINVAL;
+	line = memdup_user_nul(buffer, count);
+	if (IS_ERR(line))
+		return PTR_ERR(line);
+	rest = strim(line);
+	said = kstrdup(rest, GFP_KERNEL);
+	while ((word = strsep(&rest, " \t")) && nr < WBD_MAX_WORDS)
+		if (*word)
+			words[nr++] = word;
+	r = -EINVAL;
+	if (nr && !word) {
+		mutex_lock(&wbd_control);
+		r = wbd_command(words, nr);
+		mutex_unlock(&wbd_control);
+	}
+	if (r)
+		pr_err("wbdisk: error %d: %s\n", r, said ?: "?");
+	kfree(said);
+	kfree(line);
+	return r ?: count;
+}
+
+static void wbd_show_disk(struct wbd_disk *disk, struct seq_file *m)
+{
+	const struct wbd_stats *stats = &disk->stats;
+	const struct wbd_key *key;
+	struct wbd_cmd *cmd;
+	u32 in_flight = 0, hung = 0;
+
+	list_for_each_entry(cmd, &disk->in_flight, node)
+		in_flight++;
+	list_for_each_entry(cmd, &disk->hung, node)
+		hung++;
+	seq_printf(m, "%s: power=%s", disk->name, wbd_powers[disk->power]);
+	for (key = wbd_keys; key < wbd_keys + ARRAY_SIZE(wbd_keys); key++) {
+		u64 value = wbd_get_key(&disk->params, key);
+
+		if (key->choice.names)
+			seq_printf(m, " %s=%s", key->name, key->choice.names[value]);
+		else
+			seq_printf(m, " %s=%llu", key->name, value);
+	}
+	seq_printf(m, "\n  in_flight=%u hung=%u unflushed=%llu max_unflushed=%llu cuts=%llu survived=%llu lost=%llu torn=%llu failed=%llu cut_in=%llu\n",
+		   in_flight, hung, disk->unflushed_bytes, stats->max_unflushed, stats->cuts,
+		   stats->survived, stats->lost, stats->torn, stats->failed,
+		   disk->plan ? disk->plan->ops_left : 0);
+	seq_printf(m, "  reads=%llu read_sectors=%llu writes=%llu write_sectors=%llu fua=%llu flushes=%llu discards=%llu discard_sectors=%llu\n",
+		   stats->requests[WBD_READ], stats->sectors[WBD_READ],
+		   stats->requests[WBD_WRITE], stats->sectors[WBD_WRITE], stats->fua,
+		   stats->requests[WBD_FLUSH], stats->requests[WBD_DISCARD],
+		   stats->sectors[WBD_DISCARD]);
+	seq_printf(m, "  busy_us=%llu seeks=%llu seek_us=%llu\n", stats->busy_ns / NSEC_PER_USEC,
+		   stats->seeks, stats->seek_ns / NSEC_PER_USEC);
+	wbd_faults_show(disk, m);
+}
+
+static int wbd_proc_show(struct seq_file *m, void *unused)
+{
+	struct wbd_disk *disk;
+
+	mutex_lock(&wbd_control);
+	list_for_each_entry(disk, &wbd_disks, node) {
+		spin_lock_irq(&wbd_lock);
+		wbd_show_disk(disk, m);
+		spin_unlock_irq(&wbd_lock);
+	}
+	mutex_unlock(&wbd_control);
+	return 0;
+}
+
+static int wbd_proc_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, wbd_proc_show, NULL);
+}
+
+static const struct proc_ops wbd_proc_ops = {
+	.proc_open = wbd_proc_open,
+	.proc_read = seq_read,
+	.proc_lseek = seq_lseek,
+	.proc_release = single_release,
+	.proc_write = wbd_proc_write,
+};
+
+static int __init wbd_init(void)
+{
+	wbd_major = register_blkdev(0, "wbdisk");
+	if (wbd_major < 0)
+		return wbd_major;
+	if (!proc_create("wbdisk", 0600, NULL, &wbd_proc_ops)) {
+		unregister_blkdev(wbd_major, "wbdisk");
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* An open disk holds the module; the others can go. */
+static void __exit wbd_exit(void)
+{
+	struct wbd_disk *disk, *next;
+
+	remove_proc_entry("wbdisk", NULL);
+	list_for_each_entry_safe(disk, next, &wbd_disks, node)
+		wbd_remove(disk);
+	unregister_blkdev(wbd_major, "wbdisk");
+}
+
+module_init(wbd_init);
+module_exit(wbd_exit);
+
+MODULE_DESCRIPTION("simulated disks whose power can be cut, for tests");
+MODULE_AUTHOR("the dm-writeboost contributors");
+MODULE_LICENSE("GPL");
