@@ -27,8 +27,19 @@ DKMS_SRC = $(SRCTREE)/$(DKMS_NAME)-$(VERSION)
 
 MODULE_BUILD := $(BUILD)/module/$(KVER)
 
+# A deliberate defect of dkms-test/mutants/list. Such a module lies in a folder of its own, says in
+# modinfo and when it is loaded what it is, and cannot be installed.
+MUTANT ?=
+ifneq ($(MUTANT),)
+ifneq ($(filter-out module,$(or $(MAKECMDGOALS),all)),)
+$(error MUTANT= is for `make module` alone)
+endif
+MODULE_BUILD := $(BUILD)/mutants/$(MUTANT)/tree/src
+endif
+unexport MUTANT
+
 .PHONY: all help module tools guest-bin install uninstall install-source install-tools test test-fast \
-	soak demo bench deb copy-of-tree clean distclean
+	soak mutants demo bench deb copy-of-tree clean distclean
 .DEFAULT_GOAL := all
 
 all: tools module
@@ -44,6 +55,7 @@ help:
 	@echo "make test            all tests, in virtual machines; last line 'N passed, N failed'"
 	@echo "make test-fast       those that take little time"
 	@echo "make soak            all tests, and those that take very long"
+	@echo "make mutants         which test notices which deliberate defect (MUTANTS=\"name ...\", KIND=unit|guest)"
 	@echo "make bench           measure it"
 	@echo "make clean           remove what was built; distclean: what was downloaded, too"
 	@echo
@@ -59,9 +71,13 @@ module:
 			"or name another kernel with KVER=" \
 			"(there are: $$(cd /lib/modules 2>/dev/null && echo *))" >&2; \
 		exit 1; }
+ifneq ($(MUTANT),)
+	dkms-test/mutants/edit copy $(MUTANT) $(abspath $(MODULE_BUILD)/..)
+else
 	mkdir -p $(MODULE_BUILD)
 	cd src && find . \( -name '*.[ch]' -o -name Kbuild \) \
 		-exec cp -u --parents -t $(abspath $(MODULE_BUILD)) {} +
+endif
 	$(MAKE) -C $(KDIR) M=$(abspath $(MODULE_BUILD)) modules
 
 tools:
@@ -176,12 +192,15 @@ soak:
 	@BUILD=$(BUILD) dkms-test/rig/setup packages
 	@BUILD=$(BUILD) dkms-test/run --tier soak
 
+mutants:
+	@BUILD=$(BUILD) dkms-test/mutants/run $(if $(KIND),--kind $(KIND)) $(MUTANTS)
+
 bench:
 	@BUILD=$(BUILD) dkms-test/bench/run
 
 clean:
 	cd $(BUILD) 2>/dev/null || exit 0; \
-		rm -rf module tools tools-sanitize unit fuzz guest-bin deb test demo packages docs
+		rm -rf module mutants tools tools-sanitize unit fuzz guest-bin deb test demo packages docs
 
 distclean:
 	rm -rf $(BUILD)
