@@ -59,10 +59,14 @@ static void print_advice(const struct media *m, const struct log_scan *scan)
 {
 	const char *path = m->dev->path;
 
-	if (scan && scan->damaged && (scan->unreadable || !scan->rotten_chunks ||
-				      scan->walk.bad_why == WB_READ_ERROR))
+	if (!scan) {
+		printf("The target refuses to start with this, and where the log begins cannot be told; "
+		       TOOL_NAME " dump %s --all shows what is there\n", path);
+		return;
+	}
+	if (scan->unreadable || scan->broken)
 		printf("The target refuses to start with this. ");
-	else if (scan && scan->damaged)
+	else if (scan->damaged)
 		printf("The target starts with this, but the damaged blocks cannot be read or written back. ");
 	else
 		printf("The target can still use it. ");

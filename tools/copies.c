@@ -205,7 +205,8 @@ static int by_block(const void *a, const void *b)
 
 void copies_sort(struct copies *c)
 {
-	qsort(c->v, c->nr, sizeof(*c->v), by_block);
+	if (c->nr)
+		qsort(c->v, c->nr, sizeof(*c->v), by_block);
 }
 
 void copies_free(struct copies *c)

@@ -163,10 +163,14 @@ static void scan_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const c
 		snprintf(f->text, sizeof(f->text), "%s", text);
 	}
 	s->nr_findings++;
-	if (s->walk.state == WB_LOG_DAMAGED &&
+	if (s->walk.state != WB_LOG_DAMAGED)
+		return;
+	if ((why == WB_BAD_DATA || why == WB_READ_ERROR) &&
 	    !(id == s->walk.bad_id && block == s->walk.bad_block)) {
 		s->bad_data = true;
 		s->rotten_chunks++;
+	} else {
+		s->broken = true;
 	}
 }
 
@@ -227,6 +231,7 @@ static int walk_once(struct log_scan *s)
 	};
 	s->nr_findings = 0;
 	s->rotten_chunks = 0;
+	s->broken = false;
 	s->bad_data = false;
 	s->copies.nr = 0;
 	s->cut = (struct wb_pos){ .id = s->media->r.migrated, .chunk = ~0u };

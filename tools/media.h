@@ -84,6 +84,7 @@ struct finding {
  * @walk: the walk; @walk.state says how the log ends
  * @unreadable: a read error where it decides; @walk.bad_id says where
  * @damaged: chain broken, data of a durable chunk bad, or @unreadable
+ * @broken: the chain is broken by damage: the target refuses to start
  * @rotten_chunks: chunks in the chain with bad data, which were durable
  * @findings, @nr_findings: what the walk noted; only the first ones are kept, all are counted
  * @copies: every entry of every accepted chunk, in log order
@@ -95,6 +96,7 @@ struct log_scan {
 	struct wb_walk walk;
 	bool unreadable;
 	bool damaged;
+	bool broken;
 	u64 rotten_chunks;
 	struct finding findings[MAX_FINDINGS];
 	u64 nr_findings;

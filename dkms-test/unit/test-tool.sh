@@ -338,6 +338,13 @@ chunk 1
 durable 1 1
 chunk 2
 flip 1 2'; state 7 damaged
+test_case "check: rotten data before a chain that is broken, too"
+fresh; log <<<'rotten 0-3
+chunk 4
+chunk 5
+durable 1 2
+chunk 6'; state 7 damaged; code 7 wb check c; has out 'The target starts with this'
+log <<<'flip 1 5'; state 7 damaged; code 7 wb check c; has out 'refuses to start'; has out 'with bad data|damaged data'
 test_case "check: a bad first header"
 fresh; log <<<'chunk 0
 durable 1 0
@@ -356,7 +363,7 @@ record both seq=7
 flipbyte $((131090 + i * 262144))"; state 7 damaged; has out '"dirty_blocks":4'
 done
 fresh; log <<<'flipbyte 131090
-flipbyte 393234'; state 7 damaged
+flipbyte 393234'; state 7 damaged; code 7 wb check c; has out 'refuses to start'; hasnt out 'repair c'
 
 test_case "check: what is no cache"
 blank; code 4 wb check c; has err 'not formatted'; has err 'writeboost-ctl format c'
