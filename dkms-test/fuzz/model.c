@@ -25,8 +25,12 @@ static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *to)
 	 */
 	CHECKF(m->blocks_read <= 5 * places(m) + 4, "%llu blocks read: the walk does not end",
 	       (unsigned long long)m->blocks_read);
-	return image_read(m->im, wb_slot_offset(g, wb_slot_of(g, id), block),
-			  (size_t)nr << WB_BLOCK_SHIFT, to);
+	if (!image_read(m->im, wb_slot_offset(g, wb_slot_of(g, id), block),
+			(size_t)nr << WB_BLOCK_SHIFT, to))
+		return 0;
+	if (m->blind)
+		memset(to, 0, (size_t)nr << WB_BLOCK_SHIFT);
+	return m->blind ? 0 : -EIO;
 }
 
 /* ---------------------------------------------------------------- who has what */
@@ -238,7 +242,7 @@ static void walk(struct model *m)
 	look_around(m);
 }
 
-void model_make(struct model *m, struct image *im)
+static void make(struct model *m, struct image *im)
 {
 	const void *copies[WB_NR_COPIES];
 	u8 block[WB_NR_COPIES][WB_BLOCK_SIZE];
@@ -253,7 +257,6 @@ void model_make(struct model *m, struct image *im)
 	m->reads = 0;
 	m->blocks_read = 0;
 	m->plausible = false;
-	m->im = im;
 	for (i = 0; i < WB_NR_COPIES; i++)
 		copies[i] = image_read(im, WB_SUPER_OFFSET(i), WB_BLOCK_SIZE, block[i]) ? NULL : block[i];
 	m->super_verdict = wb_super_pick(copies, &m->super);
@@ -270,6 +273,20 @@ void model_make(struct model *m, struct image *im)
 	walk(m);
 	m->starts = !m->err && m->walk.state != WB_LOG_DAMAGED &&
 		    !(m->super.ro_compat & ~WB_RO_COMPAT_KNOWN);
+}
+
+void model_make(struct model *m, struct image *im)
+{
+	m->im = im;
+	m->blind = false;
+	make(m, im);
+}
+
+void model_make_blind(struct model *m, struct image *im)
+{
+	m->im = im;
+	m->blind = true;
+	make(m, im);
 }
 
 bool model_is_prefix(const struct model *whole, const struct model *part)

@@ -60,13 +60,17 @@ struct model {
 
 	/* private */
 	struct image *im;
+	bool blind;
 	struct wb_index ix;
 	s64 slot_live[IMAGE_SLOT_BLOCKS];
 };
 
 void model_make(struct model *m, struct image *im);
 
-/* The first @nr chunks of @b are exactly those of @a that are not migrated in @b; or an end is missing. */
+/* The same where blocks of the log that cannot be read hold zeros. */
+void model_make_blind(struct model *m, struct image *im);
+
+/* What @part accepted is what @whole accepted and @part does not call migrated, or the first of it. */
 bool model_is_prefix(const struct model *whole, const struct model *part);
 
 #endif /* MODEL_H */
