@@ -200,7 +200,7 @@ bench:
 
 clean:
 	cd $(BUILD) 2>/dev/null || exit 0; \
-		rm -rf module mutants tools tools-sanitize unit fuzz guest-bin deb test demo packages docs
+		rm -rf module mutants tools tools-sanitize unit sim fuzz guest-bin deb test demo packages docs
 
 distclean:
 	rm -rf $(BUILD)

@@ -1,0 +1,828 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What src/daemons does, in steps, and what completions of requests lead to.
+ */
+#include "sim.h"
+
+/* ---------------------------------------------------------------- flush.c */
+
+static bool commit_now(const struct sim *s)
+{
+	return s->need > s->order.first && !s->order.flushing && !s->order.failed;
+}
+
+static void write_chunk(struct sim *s, struct ram_chunk *c, bool commit)
+{
+	u8 *image = image_of(s, c->id, c->start);
+	struct chunk_model *cm = &s->m->chunk[c->chunk];
+	bool fua;
+
+	c->complete = false;
+	cm->h.durable = s->order.durable;
+	cm->h.link = s->link;
+	wb_header_encode(&s->geom, &cm->h, (void *)image);
+	cm->written = true;
+	s->link = cm->h.crc;
+	s->next_write++;
+	fua = wb_order_write(&s->order, c->seq, commit);
+	trace("write chunk %u%s, durable point %llu.%u", c->chunk, fua ? " with PREFLUSH and FUA" : "",
+	      ULL(cm->h.durable.id), cm->h.durable.chunk);
+	io_begin(s, IO_CHUNK, false, fua,
+		 device_write(&s->cache, place_sector(s, (slot_of(s, c->id) << s->index.slot_shift) +
+						      c->start),
+			      (1 + c->nr) * WB_BLOCK_SECTORS, image,
+			      fua ? W_PREFLUSH | W_FUA : 0), c->seq);
+}
+
+bool push_step(struct sim *s)
+{
+	struct wb_order *o = &s->order;
+	struct ram_chunk *c;
+	bool commit;
+
+	if (s->pos != CLOSED && s->pos >= s->geom.slot_blocks)
+		log_seal(s, false);
+	log_open(s);
+	commit = commit_now(s);
+	if (commit && o->open < s->need)
+		log_seal(s, false);
+	c = ram_chunk(s, s->next_write);
+	if (s->next_write < o->open && c->complete && !o->failed) {
+		write_chunk(s, c, commit && s->next_write < s->need);
+		return true;
+	}
+	if (!commit || !wb_order_may_flush(o) ||
+	    !wb_order_all_written(o, s->need < o->open ? s->need : o->open))
+		return false;
+	wb_order_flush(o);
+	trace("flush of the cache device");
+	io_begin(s, IO_LOG_FLUSH, false, true, device_flush(&s->cache), 0);
+	return true;
+}
+
+static void log_completed(struct sim *s, bool ok, bool moved)
+{
+	if (moved) {
+		log_durable_moved(s);
+		trace("durable point %llu.%u", ULL(s->order.durable.id), s->order.durable.chunk);
+	}
+	if (!ok)
+		log_fails(s, "a write or flush of the log");
+	take_finished(s);
+}
+
+static void chunk_done(struct sim *s, u64 seq, bool ok)
+{
+	struct ram_chunk *c = ram_chunk(s, seq);
+
+	CHECK(c->seq == seq);
+	buf_of(s, c->id)->unwritten--;
+	trace("chunk %u is written%s", c->chunk, ok ? "" : ": FAILED");
+	log_completed(s, ok, wb_order_written(&s->order, seq, ok));
+}
+
+/* Slots ahead of the writers, one step after the other; readers come in between. */
+bool prepare_step(struct sim *s)
+{
+	u64 id = s->order.prepared + 1;
+	u32 slot = slot_of(s, id), place;
+	struct ram_buf *b = buf_of(s, id);
+
+	if (!wb_order_may_prepare(&s->order))
+		return false;
+	if (s->purging != id) {
+		if (s->order.failed || (b->id && (!b->closed || b->unwritten)))
+			return false;
+		b->id = 0;
+		s->purging = id;
+		s->purged = 0;
+		return true;
+	}
+	if (s->purged < s->geom.slot_blocks) {
+		place = (slot << s->index.slot_shift) + s->purged++;
+		if (s->index.entries[place].flags & WB_ENTRY_LINKED)
+			wb_index_unlink(&s->index, place, count_nothing, NULL);
+		return true;
+	}
+	if (s->slot_refs[slot])
+		return false;
+	s->purging = 0;
+	*b = (struct ram_buf){ .id = id };
+	wb_order_prepared(&s->order);
+	s->head = s->order.prepared;
+	trace("segment %llu may be filled", ULL(id));
+	log_open(s);
+	return true;
+}
+
+/* ---------------------------------------------------------------- recorder.c, sync.c */
+
+u64 record_request(struct sim *s)
+{
+	return ++s->record_wanted;
+}
+
+static void write_record(struct sim *s, u32 copy)
+{
+	u8 block[WB_BLOCK_SIZE];
+
+	s->record.seq++;
+	wb_record_encode(&s->geom, &s->record, block);
+	s->record_state = copy + 1;
+	trace("write copy %u of the record: migrated %llu, durable %llu.%u%s", copy,
+	      ULL(s->record.migrated), ULL(s->record.durable.id), s->record.durable.chunk,
+	      s->record.clean ? ", the end" : "");
+	io_begin(s, IO_RECORD, false, false,
+		 device_write(&s->cache, record_sector(copy), WB_BLOCK_SECTORS, block,
+			      W_FUA), copy);
+}
+
+static void record_ends(struct sim *s, bool failed)
+{
+	if (failed)
+		log_fails(s, "a write of the record");
+	s->record_failed = failed;
+	s->record_done = s->record_serving;
+	s->record_state = 0;
+	if (s->phase == RESUMES)
+		s->phase = RUNS;
+}
+
+bool record_step(struct sim *s)
+{
+	struct wb_order *o = &s->order;
+
+	if (s->record_state || s->record_done >= s->record_wanted)
+		return false;
+	s->record_serving = s->record_wanted;
+	s->record_migrated = o->migrated;
+	s->record.migrated = o->migrated;
+	s->record.durable = o->durable;
+	s->record.clean = s->stopped && o->first == o->open && log_open_is_empty(s);
+	if (s->record.durable.id < o->migrated)
+		s->record.durable = (struct wb_pos){ .id = o->migrated };
+	write_record(s, 0);
+	return true;
+}
+
+static void record_done(struct sim *s, u32 copy, bool ok)
+{
+	if (ok && s->phase != RESUMES)
+		wb_order_recorded(&s->order, (int)copy, s->record_migrated);
+	if (!ok || copy == WB_NR_COPIES - 1)
+		record_ends(s, !ok);
+	else
+		write_record(s, copy + 1);
+}
+
+bool sync_step(struct sim *s)
+{
+	struct wb_order *o = &s->order;
+	u64 seen = everything(s);
+
+	if (s->phase != RUNS)
+		return false;
+	/* The flush daemon's own: not too far ahead, and what is full must get durable to migrate. */
+	if (o->current_id > o->durable_segment + WB_MAX_VOLATILE_SEGMENTS / 4 || wb_order_full(o))
+		s->need = s->need > o->open ? s->need : o->open;
+	if (rng_one_in(&s->rng, 4) && seen > s->need)
+		s->need = seen;
+	if (!s->failed && (wb_pos_cmp(o->durable, s->record.durable) > 0 ||
+			   o->migrated > s->record.migrated))
+		record_request(s);
+	return true;
+}
+
+/* ---------------------------------------------------------------- migrate.c */
+
+static void bad_segment(struct migrator *m, u64 id)
+{
+	if (!m->bad_id || id < m->bad_id)
+		m->bad_id = id;
+}
+
+static void collect_chunk(struct sim *s, const struct wb_header *h, const struct wb_header_disk *raw)
+{
+	u32 base = slot_of(s, h->id) << s->index.slot_shift, i;
+	const struct wb_index_entry *entry;
+	struct migrator *m = &s->mig;
+	struct wb_index_view v;
+	struct wb_entry e;
+	struct cand *c;
+	bool same;
+
+	index_view(s, &v);
+	for (i = 0; i < h->nr_entries; i++) {
+		wb_entry_decode(raw, i, &e);
+		if (e.flags & WB_ENTRY_TOMBSTONE)
+			continue;
+		c = &m->cand[m->nr];
+		*c = (struct cand){ .block = e.block, .place = base + h->block + 1 + i,
+				    .crc = e.crc, .mask = e.mask };
+		entry = &s->index.entries[c->place];
+		same = wb_index_block(entry) == e.block && entry->mask == e.mask;
+		if ((entry->flags & WB_ENTRY_LINKED) && !same)
+			bad_segment(m, h->id);
+		c->live = same ? wb_index_live(&s->index, c->place, &v) : 0;
+		if (c->live)
+			m->nr++;
+	}
+}
+
+static void collect_segment(struct sim *s, u64 id)
+{
+	u32 base = slot_of(s, id) << s->index.slot_shift, block = 0, chunk = 0;
+	const struct wb_geom *g = &s->geom;
+	union {
+		struct wb_header_disk raw;
+		u8 bytes[WB_BLOCK_SIZE];
+	} u;
+	struct wb_header h;
+	bool ok = true;
+
+	while (block + 1 < g->slot_blocks) {
+		ok = device_read(&s->cache, place_sector(s, base + block), WB_BLOCK_SECTORS, u.bytes);
+		if (!ok || wb_header_decode(g, u.bytes, &h) != WB_OK || h.id != id ||
+		    h.chunk != chunk || h.block != block)
+			break;
+		collect_chunk(s, &h, &u.raw);
+		block += 1 + h.nr_entries;
+		chunk++;
+	}
+	for (; block < g->slot_blocks; block++)
+		ok &= !(s->index.entries[base + block].flags & WB_ENTRY_LINKED);
+	if (ok)
+		return;
+	CHECKF(s->rot, "the headers of segment %llu cannot be read", ULL(id));
+	bad_segment(&s->mig, id);
+}
+
+static bool is_behind(const struct cand *a, const struct cand *b)
+{
+	return a->block > b->block || (a->block == b->block && a->place > b->place);
+}
+
+static void sort_cands(struct migrator *m)
+{
+	struct cand c;
+	u32 i, k;
+
+	for (i = 1; i < m->nr; i++) {
+		c = m->cand[i];
+		for (k = i; k && is_behind(&m->cand[k - 1], &c); k--)
+			m->cand[k] = m->cand[k - 1];
+		m->cand[k] = c;
+	}
+}
+
+/* Return: false if there is nothing to migrate. */
+static bool begin_batch(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+	struct wb_order *o = &s->order;
+
+	m->id = o->migrated + 1;
+	m->last = o->migrated + 1 + rng_below(&s->rng, s->manners.batch);
+	if (m->last > o->durable_segment)
+		m->last = o->durable_segment;
+	if (m->id <= m->stuck_id && m->last >= m->stuck_id)
+		m->last = m->id > m->stuck_id - 1 ? m->id : m->stuck_id - 1;
+	if (m->id > m->last)
+		return false;
+	m->nr = 0;
+	m->bad_id = 0;
+	m->failed = false;
+	m->next = 0;
+	m->turn = 0;
+	m->first_busy = 0;
+	m->win[0].error = false;
+	m->win[1].error = false;
+	m->flush_failures = s->flush_failures;
+	m->state = M_COLLECT;
+	trace("migrate segments %llu to %llu", ULL(m->id), ULL(m->last));
+	return true;
+}
+
+static void batch_failed(struct sim *s)
+{
+	trace("the batch failed");
+	s->mig.failures++;
+	if (s->mode == HOLD) {
+		if (s->flush_backing)
+			s->mode = DRAINED;
+		else {
+			s->gate = false;
+			log_open(s);
+			s->mode = WRITEBACK;
+		}
+	}
+	s->mig.state = M_IDLE;
+}
+
+static bool room_is_short(const struct sim *s)
+{
+	const struct wb_order *o = &s->order;
+
+	return (wb_order_reusable(o) + o->nr_slots - o->current_id) * 2 < o->nr_slots &&
+	       o->migrated > wb_order_reusable(o);
+}
+
+static void finish_batch(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+
+	if (m->bad_id)
+		m->last = m->bad_id - 1;
+	m->stuck_id = m->bad_id;
+	wb_order_migrated(&s->order, m->last);
+	trace("migrated up to %llu", ULL(s->order.migrated));
+	m->state = M_IDLE;
+	if (room_is_short(s))
+		record_request(s);
+	if (m->bad_id)
+		batch_failed(s);
+	else
+		m->failures = 0;
+}
+
+/* ---------------------------------------------------------------- window.c */
+
+static struct window *window(struct migrator *m)
+{
+	return &m->win[m->turn];
+}
+
+static void read_window(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+	struct window *w = window(m);
+	struct cand *c;
+	u32 i, n;
+
+	w->first = m->next;
+	w->nr = m->nr - m->next < WINDOW ? m->nr - m->next : WINDOW;
+	for (n = w->nr; w->first + n < m->nr && n > 1 &&
+	     m->cand[w->first + n].block == m->cand[w->first + n - 1].block; n--)
+		;
+	w->nr = n;
+	w->i = 0;
+	for (i = 0; i < w->nr; i++) {
+		c = &m->cand[w->first + i];
+		if (device_read(&s->cache, place_sector(s, c->place), WB_BLOCK_SECTORS, w->data[i]) &&
+		    wb_data_crc(w->data[i], c->mask) == c->crc)
+			continue;
+		CHECKF(s->rot, "place %u, block %llu, has other data than its entry says", c->place,
+		       ULL(c->block));
+		if (s->index.entries[c->place].flags & WB_ENTRY_LINKED)
+			s->index.entries[c->place].flags |= WB_ENTRY_ROTTEN;
+		c->bad = true;
+		bad_segment(m, place_id(s, c->place));
+	}
+	m->state = M_BUSY;
+}
+
+static void look_again(struct sim *s, struct cand *c)
+{
+	struct wb_index_view v;
+
+	index_view(s, &v);
+	c->live &= wb_index_live(&s->index, c->place, &v);
+	if (c->bad)
+		c->live = 0;
+	else if (c->live)
+		s->index.entries[c->place].flags &= (u8)~WB_ENTRY_ROTTEN;
+}
+
+/* Of the copies of a block, the one that has sector @sector to write. */
+static int owner(const struct migrator *m, const struct window *w, u32 sector)
+{
+	u32 i;
+
+	for (i = 0; i < w->nr; i++)
+		if (m->cand[w->first + i].block == sector / WB_BLOCK_SECTORS &&
+		    m->cand[w->first + i].live >> sector % WB_BLOCK_SECTORS & 1)
+			return (int)i;
+	return -1;
+}
+
+/* The next request of the window: sectors in a row. */
+static bool write_run(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+	struct window *w = window(m);
+	u32 end = ((u32)m->cand[w->first + w->nr - 1].block + 1) * WB_BLOCK_SECTORS, nr = 0;
+	static u8 bytes[MAX_REQUEST * WB_SECTOR_SIZE];
+	int own;
+
+	while (w->s < end && owner(m, w, w->s) < 0)
+		w->s++;
+	for (; w->s + nr < end && nr < MAX_REQUEST; nr++) {
+		own = owner(m, w, w->s + nr);
+		if (own < 0)
+			break;
+		memcpy(bytes + nr * WB_SECTOR_SIZE,
+		       w->data[own] + (w->s + nr) % WB_BLOCK_SECTORS * WB_SECTOR_SIZE,
+		       WB_SECTOR_SIZE);
+	}
+	if (!nr)
+		return false;
+	trace("migrate sectors %u to %u", w->s, w->s + nr - 1);
+	io_begin(s, IO_MOVE, true, false, device_write(&s->backing, w->s, nr, bytes, 0), m->turn);
+	w->in_flight++;
+	w->s += nr;
+	return true;
+}
+
+/* One step of moving what was collected to the backing device. */
+static bool window_step(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+	struct window *w = window(m);
+
+	switch (m->state) {
+	case M_READ:
+		if (w->in_flight)
+			return false;
+		if (m->next == m->nr || m->stop || w->error) {
+			m->state = M_WAIT;
+			return true;
+		}
+		read_window(s);
+		return true;
+	case M_BUSY:
+		m->busy = true;
+		m->busy_first = m->cand[m->first_busy].block;
+		m->busy_last = m->cand[w->first + w->nr - 1].block;
+		m->state = M_LOOK;
+		return true;
+	case M_LOOK:
+		look_again(s, &m->cand[w->first + w->i++]);
+		if (w->i == w->nr) {
+			w->s = (u32)m->cand[w->first].block * WB_BLOCK_SECTORS;
+			m->state = M_WRITE;
+		}
+		return true;
+	case M_WRITE:
+		if (write_run(s))
+			return true;
+		m->first_busy = w->first;
+		m->next = w->first + w->nr;
+		m->turn ^= 1;
+		m->state = M_READ;
+		return true;
+	}
+	if (m->win[0].in_flight || m->win[1].in_flight)
+		return false;
+	m->failed = m->win[0].error || m->win[1].error;
+	m->busy = false;
+	if (m->stop)
+		m->state = M_IDLE;
+	else if (m->failed)
+		batch_failed(s);
+	else
+		m->state = m->nr ? M_FLUSH : M_FINISH;
+	return true;
+}
+
+/* ---------------------------------------------------------------- drain.c */
+
+void purge_all(struct sim *s)
+{
+	u32 place;
+
+	for (place = 0; place < s->index.nr_places; place++)
+		if (s->index.entries[place].flags & WB_ENTRY_LINKED)
+			wb_index_unlink(&s->index, place, count_nothing, NULL);
+}
+
+static void flush_all(struct sim *s, bool close)
+{
+	if (close)
+		log_seal(s, true);
+	s->mig.need = everything(s);
+	if (s->mig.need > s->need)
+		s->need = s->mig.need;
+	s->mig.state = M_WAIT_DURABLE;
+}
+
+static void shut(struct sim *s)
+{
+	s->mode = HOLD;
+	s->gate = true;
+	log_seal(s, true);
+	flush_all(s, true);
+	trace("writes are held");
+}
+
+static void drain_step(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+	struct wb_order *o = &s->order;
+
+	if (s->mode == WRITEBACK) {
+		flush_all(s, true);
+		m->hold_next = true;
+	} else if (!(o->migrated == o->durable_segment && o->first == o->open && s->pos == CLOSED)) {
+		flush_all(s, true);
+	} else {
+		m->record = record_request(s);
+		m->state = M_WAIT_RECORD;
+	}
+}
+
+static void wait_durable(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+
+	m->state = M_IDLE;
+	if (s->order.first < m->need)
+		batch_failed(s);
+	else if (m->hold_next)
+		shut(s);
+	m->hold_next = false;
+}
+
+static void drained(struct sim *s)
+{
+	s->mig.state = M_IDLE;
+	if (s->record_failed) {
+		batch_failed(s);
+		return;
+	}
+	purge_all(s);
+	s->flush_backing = true;
+	s->mode = DRAINED;
+	s->draining = false;
+	trace("drained");
+	/* From here on nothing is in the log: all that was is on the backing device. */
+	s->m->must = s->m->next_chunk - 1;
+	model_compact(s->m, s->m->must);
+}
+
+static void open_log(struct sim *s)
+{
+	s->flush_backing = false;
+	s->gate = false;
+	log_open(s);
+	s->mode = WRITEBACK;
+	s->undrain = false;
+	trace("writes go through the log");
+}
+
+/* Return: false if there is nothing to do, or to be waited for. */
+static bool undrain_step(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+
+	if (s->mode == HOLD && !s->flush_backing)
+		open_log(s);
+	if (s->mode == WRITEBACK) {
+		s->undrain = false;
+		return true;
+	}
+	s->mode = HOLD;
+	if (s->through)
+		return false;
+	m->state = M_UNDRAIN_FLUSHING;
+	io_begin(s, IO_UNDRAIN_FLUSH, true, true, device_flush(&s->backing), 0);
+	return true;
+}
+
+static void undrain_flushed(struct sim *s, bool ok)
+{
+	s->mig.state = M_IDLE;
+	if (ok) {
+		open_log(s);
+		return;
+	}
+	if (s->through_done > s->through_flushed)
+		s->through_lost = true;
+	s->mode = DRAINED;
+	s->undrain = false;
+	trace("still drained");
+}
+
+/* ---------------------------------------------------------------- the migrate daemon */
+
+bool migrate_step(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+
+	switch (m->state) {
+	case M_IDLE:
+		if (m->stop || s->phase >= STOPS_LOG)
+			return false;
+		if (s->undrain)
+			return undrain_step(s);
+		if (s->failed)
+			return false;
+		if (begin_batch(s))
+			return true;
+		if (!s->draining)
+			return false;
+		drain_step(s);
+		return true;
+	case M_COLLECT:
+		if (m->stop) {
+			m->state = M_IDLE;
+		} else if (m->id <= m->last) {
+			collect_segment(s, m->id++);
+		} else {
+			sort_cands(m);
+			m->state = M_READ;
+		}
+		return true;
+	case M_READ:
+	case M_BUSY:
+	case M_LOOK:
+	case M_WRITE:
+	case M_WAIT:
+		return window_step(s);
+	case M_FLUSH:
+		m->state = M_FLUSHING;
+		io_begin(s, IO_MOVE_FLUSH, true, true, device_flush(&s->backing), 0);
+		return true;
+	case M_FINISH:
+		finish_batch(s);
+		return true;
+	case M_WAIT_DURABLE:
+		if (s->order.first < m->need && !s->order.failed)
+			return false;
+		wait_durable(s);
+		return true;
+	case M_WAIT_RECORD:
+		if (s->record_done < m->record)
+			return false;
+		drained(s);
+		return true;
+	}
+	return false;
+}
+
+/* ---------------------------------------------------------------- completions */
+
+static bool takes_fault(struct sim *s, const struct io *io)
+{
+	if (s->fault_kind != io->kind || !s->fault_count)
+		return false;
+	if (s->fault_after) {
+		s->fault_after--;
+		return false;
+	}
+	s->fault_count--;
+	trace("this one fails: %s", io->flush ? "a flush" : "a write");
+	return true;
+}
+
+static void device_ends(struct sim *s, const struct io *io, bool ok)
+{
+	struct device *d = io->backing ? &s->backing : &s->cache;
+	bool pure = io->flush && io->kind != IO_CHUNK;
+
+	s->device_ops++;
+	if (pure && ok)
+		device_flushed(d, io->handle);
+	else if (pure)
+		device_flush_failed(d, io->handle, &s->rng);
+	else if (ok)
+		device_written(d, io->handle);
+	else
+		device_write_failed(d, io->handle, &s->rng);
+	if (pure && ok && io->backing && io->issued > s->m->backing_flushed)
+		s->m->backing_flushed = io->issued;
+}
+
+static void user_io_ends(struct sim *s, const struct io *io, bool ok)
+{
+	struct op *op = &s->op[io->arg];
+
+	switch (io->kind) {
+	case IO_THROUGH:
+		through_ends(s, op, ok);
+		break;
+	case IO_FLUSH:
+		if (ok && op->through > s->through_flushed)
+			s->through_flushed = op->through;
+		op_end(s, op, ok);
+		break;
+	case IO_DISCARD:
+		if (op->state == S_IO || !ok) {
+			op_end(s, op, ok);
+			break;
+		}
+		io_begin(s, IO_DISCARD_FLUSH, true, true, device_flush(&s->backing), io->arg);
+		break;
+	case IO_DISCARD_FLUSH:
+		if (ok) {
+			op->state = S_TOMB;
+			break;
+		}
+		s->flush_failures++;
+		op_end(s, op, false);
+		break;
+	}
+}
+
+bool completion_step(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+	struct io io;
+	u32 i;
+	bool ok;
+
+	if (!s->nr_ios)
+		return false;
+	i = rng_below(&s->rng, s->nr_ios);
+	io = s->io[i];
+	s->io[i] = s->io[--s->nr_ios];
+	ok = !takes_fault(s, &io);
+	if (io.kind == IO_DISCARD && s->manners.discards == 3)
+		ok = false;
+	device_ends(s, &io, ok);
+	switch (io.kind) {
+	case IO_CHUNK:
+		chunk_done(s, io.arg, ok);
+		break;
+	case IO_LOG_FLUSH:
+		trace("flush of the cache device ends");
+		log_completed(s, ok, wb_order_flushed(&s->order, ok));
+		break;
+	case IO_RECORD:
+		record_done(s, (u32)io.arg, ok);
+		break;
+	case IO_MOVE:
+		m->win[io.arg].in_flight--;
+		m->win[io.arg].error |= !ok;
+		break;
+	case IO_MOVE_FLUSH:
+		if (ok && m->flush_failures == s->flush_failures)
+			m->state = M_FINISH;
+		else
+			batch_failed(s);
+		break;
+	case IO_UNDRAIN_FLUSH:
+		undrain_flushed(s, ok);
+		break;
+	default:
+		user_io_ends(s, &io, ok);
+	}
+	return true;
+}
+
+/* ---------------------------------------------------------------- stop and start */
+
+/* No request is under way, and none comes. */
+void sim_stop(struct sim *s)
+{
+	trace("stop");
+	s->mig.stop = true;
+	s->phase = STOPS_MIGRATION;
+}
+
+bool stop_step(struct sim *s)
+{
+	struct wb_order *o = &s->order;
+
+	switch (s->phase) {
+	case STOPS_MIGRATION:
+		if (s->mig.state != M_IDLE)
+			return false;
+		if (s->mode != DRAINED) {
+			s->mig.need = everything(s);
+			if (s->mig.need > s->need)
+				s->need = s->mig.need;
+		} else {
+			s->mig.need = 0;
+		}
+		s->phase = STOPS_LOG;
+		return true;
+	case STOPS_LOG:
+		if (o->first < s->mig.need && !o->failed)
+			return false;
+		s->stopped = true;
+		s->mig.record = s->failed ? 0 : record_request(s);
+		s->phase = STOPS_RECORD;
+		return true;
+	case STOPS_RECORD:
+		if (s->record_done < s->mig.record || s->nr_ios || s->record_state)
+			return false;
+		s->phase = STOPPED;
+		trace("stopped%s", s->record.clean ? " in order" : "");
+		return true;
+	}
+	return false;
+}
+
+/* Go on with the same life. Before any chunk both copies of the record say that the log goes on. */
+void sim_resume(struct sim *s)
+{
+	trace("resume");
+	s->stopped = false;
+	s->mig.stop = false;
+	s->phase = RUNS;
+	if (!s->record.clean)
+		return;
+	s->phase = RESUMES;
+	s->record.clean = false;
+	write_record(s, 0);
+}
