@@ -39,7 +39,7 @@ endif
 unexport MUTANT
 
 .PHONY: all help module tools guest-bin install uninstall install-source install-tools test test-fast \
-	soak mutants demo bench deb copy-of-tree clean distclean
+	soak test-sanitizer mutants demo bench deb copy-of-tree clean distclean
 .DEFAULT_GOAL := all
 
 all: tools module
@@ -56,6 +56,7 @@ help:
 	@echo "make test-fast       those that take little time"
 	@echo "make soak            all tests, and those that take very long"
 	@echo "make mutants         which test notices which deliberate defect (MUTANTS=\"name ...\", KIND=unit|guest)"
+	@echo "make test-sanitizer  the cases on kernels that look for bugs (KASAN, lockdep), built here"
 	@echo "make bench           measure it"
 	@echo "make clean           remove what was built; distclean: what was downloaded, too"
 	@echo
@@ -187,6 +188,9 @@ test:
 test-fast:
 	@BUILD=$(BUILD) dkms-test/rig/setup
 	@BUILD=$(BUILD) dkms-test/run --tier fast
+
+test-sanitizer:
+	@BUILD=$(BUILD) dkms-test/sanitize/run
 
 soak:
 	@BUILD=$(BUILD) dkms-test/rig/setup packages

@@ -204,7 +204,7 @@ dm_exists() { dmsetup info "$1" >/dev/null 2>&1; }
 KERNEL_ALARMS='WARNING:|BUG:|Oops|Call Trace|INFO: task .* blocked|rcu.*stall|soft lockup|'\
 'hard LOCKUP|lockdep|refcount_t|possible (recursive|circular)|inconsistent lock|suspicious RCU|'\
 'sleeping function|while atomic|general protection|UBSAN|KASAN|KFENCE|use-after-free|corruption|'\
-'still has objects|objects remaining'
+'still has objects|objects remaining|ODEBUG|non-static key|irq lock inversion|kmemleak:.*(new suspected|disabled)'
 EXPECTED_ALARMS='^$'
 
 # expect_kernel_log REGEX: this case brings lines about that match; they are no alarm.
@@ -280,7 +280,32 @@ reload_module()
 {
 	[ "$WB_MODULE" != none ] || return 0
 	rmmod "$WB_MODULE" || return 1
+	no_leaks || return 1
 	modprobe "$WB_MODULE"
+}
+
+# no_leaks: where the kernel can tell (kmemleak), nothing is left allocated that nothing points to.
+# It looks at two instants, and only at what is 5 s old then.
+KMEMLEAK=/sys/kernel/debug/kmemleak
+no_leaks()
+{
+	[ -e $KMEMLEAK ] || return 0
+	sleep 6
+	echo scan >$KMEMLEAK
+	echo scan >$KMEMLEAK
+	cat $KMEMLEAK >/tmp/leaks
+	[ -s /tmp/leaks ] || return 0
+	cat /tmp/leaks
+	echo "memory leaked: $(grep -c '^unreferenced' /tmp/leaks) objects"
+	return 1
+}
+
+# checks_work: where the kernel checks locks, it still does. After some reports it stops, for good.
+checks_work()
+{
+	[ -e /proc/lockdep_stats ] || return 0
+	grep -q 'debug_locks: *1$' /proc/lockdep_stats ||
+		fail "lockdep is off: a report before this case began, or none of it in the log"
 }
 
 at_exit()
@@ -297,6 +322,7 @@ at_exit()
 	remove_disks || fail "cleanup: a disk cannot be removed"
 	reload_module || fail "cleanup: $WB_MODULE cannot be unloaded and loaded again"
 	kernel_log_clean
+	checks_work
 	exit "$status"
 }
 

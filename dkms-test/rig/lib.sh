@@ -23,10 +23,28 @@ main_kernel()
 	esac
 }
 
+# The sanitizer kernels: user-mode Linux, built here with the configuration of
+# dkms-test/sanitize/config/NAME. To the rig each is a kernel like the others.
+SANITIZERS='kasan lockdep smp'
+is_uml() { [[ " $SANITIZERS " == *" $1 "* ]]; }
+
+# source_kernel KERNEL: the kernel whose source a sanitizer kernel is built from.
+source_kernel()
+{
+	case $1 in
+	smp) echo 7.2 ;;
+	*)   main_kernel ;;
+	esac
+}
+
 # kernel_suite KERNEL: where KERNEL comes from. Prints "host" (the machine's own apt sources), the
 # name of another suite, or nothing when this machine has no way to build for it.
 kernel_suite()
 {
+	if is_uml "$1"; then
+		kernel_suite "$(source_kernel "$1")"
+		return
+	fi
 	case $(host_release)/$1 in
 	bookworm/6.1|trixie/6.12) echo host ;;
 	bookworm/6.12)            echo bookworm-backports ;;
@@ -39,7 +57,7 @@ check_kernel()
 {
 	case $1 in
 	6.1|6.12|7.2) ;;
-	*) die "no kernel '$1' here: choose 6.1, 6.12 or 7.2" ;;
+	*) is_uml "$1" || die "no kernel '$1' here: choose 6.1, 6.12, 7.2 or ${SANITIZERS// /, }" ;;
 	esac
 }
 
