@@ -4,12 +4,12 @@
  *
  *   1. read the superblocks and records (the constructor looked too; a device can change meanwhile)
  *   2. walk the log; every accepted chunk goes into the index
- *   3. destroy the header behind the last accepted chunk, and flush the cache device: after a mere
+ *   3. record what the log calls durable, if the record does not know it: step 4 may destroy the proof
+ *   4. destroy the header behind the last accepted chunk, and flush the cache device: after a mere
  *      panic the walk may have read what only the device's volatile cache holds
- *   4. record the new life in both copies
+ *   5. record the new life in both copies
  *
- * Until step 4 is through, nothing but step 3's zeros was written, and another recovery comes to
- * the same result. It never writes to the backing device, and reads only what the record does not
+ * Until step 5 is through another recovery comes to the same result. It never writes to the backing device, and reads only what the record does not
  * call migrated: of a full segment one block, for those the walk asks for are read ahead, many at a
  * time.
  */
@@ -216,6 +216,19 @@ static int destroy_tail(struct wb_cache *c, const struct wb_walk *w)
 	return err ?: wb_io_flush(c->cache);
 }
 
+/* *@good: the copy of the record that must not be overwritten next. */
+static int keep_claims(struct wb_cache *c, const struct wb_walk *w, struct wb_record *record, int *good)
+{
+	int err;
+
+	if (!wb_walk_must_record(w, &c->record))
+		return 0;
+	err = wb_record_write(c, !*good);
+	*record = c->record;
+	*good = !*good;
+	return err;
+}
+
 /* @good: the copy of the record that is good for sure; it is written last. */
 static int begin_life(struct wb_cache *c, const struct wb_walk *w, int good)
 {
@@ -263,7 +276,9 @@ static int recover(struct recovery *r)
 		err = walk_log(r, &w);
 	if (err)
 		return err;
-	err = destroy_tail(c, &w);
+	err = keep_claims(c, &w, &record, &good);
+	if (!err)
+		err = destroy_tail(c, &w);
 	if (!err)
 		err = begin_life(c, &w, good);
 	if (err) {

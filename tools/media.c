@@ -133,15 +133,18 @@ int media_read_slot(const struct media *m, u64 id, u32 block, u32 nr, void *buf)
 
 static int scan_read(void *ctx, u64 id, u32 block, u32 nr, void *buf)
 {
+	static const char gone[16] = "\xd1\x0e unreadable\xa7\x5c";
 	struct log_scan *s = ctx;
+	size_t i;
 	int e;
 
 	if (interrupted)
 		return -EINTR;
 	e = media_read_slot(s->media, id, block, nr, buf);
 	if (e && s->unreadable) {
-		/* The second walk, see scan_log(): what cannot be read counts as never written. */
-		memset(buf, 0, (size_t)nr << WB_BLOCK_SHIFT);
+		/* The second walk, see scan_log(). Not zeros: blocks of them are what many hold. */
+		for (i = 0; i < ((size_t)nr << WB_BLOCK_SHIFT); i += sizeof(gone))
+			memcpy((u8 *)buf + i, gone, sizeof(gone));
 		return 0;
 	}
 	return e;
@@ -257,7 +260,7 @@ int scan_log(struct log_scan *s, const struct media *m, bool verify)
 	if (e == -EIO) {
 		/*
 		 * The target would not start here. To tell how far the log is good all the same,
-		 * walk again and take what cannot be read for blank.
+		 * walk again and take what cannot be read for something that was never part of it.
 		 */
 		broken = s->walk;
 		s->unreadable = true;

@@ -56,6 +56,14 @@ static void recover(void)
 
 	if (!first.starts || !sane || !first.plausible || image.nr_unreadable)
 		return;
+	if (wb_walk_must_record(&first.walk, &next)) {
+		first.which = !first.which;
+		wb_record_encode(g, &next, block);
+		image_write(&image, WB_RECORD_OFFSET(first.which), WB_BLOCK_SIZE, block);
+		model_make(&again, &image);
+		CHECK(again.starts && same_log(&first, &again) && again.which == first.which);
+		first.record = next;
+	}
 	for (i = 0; wb_walk_must_destroy(&first.walk, i, &id, &at); i++) {
 		CHECK(id == first.walk.last.id && at == first.walk.last_end && at < g->slot_blocks);
 		image_write(&image, wb_slot_offset(g, wb_slot_of(g, id), at), WB_BLOCK_SIZE, zero);

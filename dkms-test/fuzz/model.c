@@ -29,7 +29,7 @@ static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *to)
 			(size_t)nr << WB_BLOCK_SHIFT, to))
 		return 0;
 	if (m->blind)
-		memset(to, 0, (size_t)nr << WB_BLOCK_SHIFT);
+		memset(to, 0xdb, (size_t)nr << WB_BLOCK_SHIFT);
 	return m->blind ? 0 : -EIO;
 }
 
@@ -182,30 +182,49 @@ static void compare_index(struct model *m)
 
 /*
  * Does every header stand where some writer can have put it? Not so those of a life that cannot have
- * written there, and those that stand amid the data of another chunk of the same segment and life.
+ * written there, those that stand amid the data of another chunk of the same segment and life, and
+ * those behind the chunk that the next segment calls the last one.
  */
 static void look_around(struct model *m)
 {
 	const struct wb_geom *g = &m->super.geom;
-	struct wb_header h, in = { 0 };
-	u64 i;
-	u32 block;
+	static struct wb_header at[IMAGE_SLOT_BLOCKS];	/* id 0: none that is in its place */
+	struct wb_header *h, in = { 0 };
+	u64 i, n;
 
 	m->plausible = true;
 	for (i = 0; i < places(m); i++) {
-		block = (u32)(i % g->slot_blocks);
-		if (wb_header_decode(g, image_at(m->im, wb_slot_offset(g, 0, 0) + (i << WB_BLOCK_SHIFT)),
-				     &h) != WB_OK)
+		h = &at[i];
+		n = wb_slot_offset(g, 0, 0) + (i << WB_BLOCK_SHIFT);
+		if (wb_header_decode(g, image_at(m->im, n), h) != WB_OK) {
+			h->id = 0;
 			continue;
-		if (h.epoch > m->record.epoch ||
-		    (h.id < m->record.life_start && h.epoch >= m->record.epoch))
+		}
+		if (h->epoch > m->record.epoch ||
+		    (h->id < m->record.life_start && h->epoch >= m->record.epoch))
 			m->plausible = false;
-		if (h.block != block || wb_slot_of(g, h.id) != i / g->slot_blocks)
+		if (h->block != i % g->slot_blocks || wb_slot_of(g, h->id) != i / g->slot_blocks) {
+			h->id = 0;
 			continue;
-		if (h.id == in.id && h.epoch == in.epoch && block > in.block &&
-		    block <= in.block + in.nr_entries)
+		}
+		if (h->id == in.id && h->epoch == in.epoch && h->block > in.block &&
+		    h->block <= in.block + in.nr_entries)
 			m->plausible = false;
-		in = h;
+		in = *h;
+	}
+	for (i = 0; i < places(m); i += g->slot_blocks) {
+		if (at[i].id < 2)
+			continue;
+		n = wb_slot_of(g, at[i].id - 1) * g->slot_blocks;
+		in.id = 0;
+		for (h = &at[n]; h < &at[n + g->slot_blocks]; h++) {
+			if (h->id != at[i].id - 1)
+				continue;
+			if (in.id && h->epoch == in.epoch)
+				m->plausible = false;
+			if (h->crc == at[i].link)
+				in = *h;
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ struct model {
 
 void model_make(struct model *m, struct image *im);
 
-/* The same where blocks of the log that cannot be read hold zeros. */
+/* The same where blocks of the log that cannot be read hold what never was part of it. */
 void model_make_blind(struct model *m, struct image *im);
 
 /* What @part accepted is what @whole accepted and @part does not call migrated, or the first of it. */

@@ -305,6 +305,11 @@ static void do_recover(struct maker *m)
 	}
 	if (i || w.state == WB_LOG_DAMAGED)
 		return;
+	if (wb_walk_must_record(&w, &m->record)) {
+		r = m->record;
+		m->which = !m->which;
+		wb_record_encode(&m->g, &r, image_touch(m->im, WB_RECORD_OFFSET(m->which)));
+	}
 	for (i = 0; wb_walk_must_destroy(&w, i, &id, &block); i++)
 		memset(image_touch(m->im, offset_of(m, id, block)), 0, WB_BLOCK_SIZE);
 	wb_walk_next_life(&w, &m->record);

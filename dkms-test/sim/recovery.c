@@ -145,6 +145,12 @@ enum recovery recover(struct sim *s, u32 crash_after, u32 *last)
 	trace("recovery: migrated %llu, %llu chunks up to %llu.%u (chunk %u)%s", ULL(record.migrated),
 	      ULL(w.nr_chunks), ULL(w.last.id), w.last.chunk, *last,
 	      w.state == WB_LOG_TORN ? ", torn" : "");
+	if (wb_walk_must_record(&w, &s->record)) {
+		good = !good;
+		if (!write_record(s, good, &ops))
+			return INTERRUPTED;
+		record = s->record;
+	}
 	for (i = 0; wb_walk_must_destroy(&w, (int)i, &id, &block); i++)
 		if (!do_write(s, place_sector(s, (slot_of(s, id) << s->index.slot_shift) + block),
 			      NULL, 0, &ops))

@@ -142,6 +142,71 @@ static void expect(struct media *m, enum wb_log_state state, u32 nr, u64 bad_id,
 
 /* ---------------------------------------------------------------- by hand */
 
+/*
+ * A torn chunk is the only one that says that a rotten one was durable. Its header is destroyed, and
+ * recovery cut off: the next one must not take the rotten one for torn.
+ */
+static void test_proof_destroyed(void)
+{
+	struct media m;
+	struct wb_record r;
+	u32 crc, block;
+	u64 id;
+
+	test_case("what a destroyed header proved is recorded before");
+	media_init(&m, 4, 32 << 10);
+	crc = put(&m, 1, 0, 0, 1, 5, 0, NONE);
+	crc = put(&m, 1, 1, 2, 1, 5, crc, NONE);
+	expect(&m, WB_LOG_ENDS, 2, 2, 0, WB_NOT_OURS);
+	CHECK(!wb_walk_must_record(&m.walk, &r));
+	put(&m, 1, 2, 4, 1, 5, crc, (struct wb_pos){ 1, 1 });
+	at(&m, 1, 1)[70] ^= 1;
+	at(&m, 1, 5)[70] ^= 1;
+	expect(&m, WB_LOG_TORN, 2, 1, 4, WB_BAD_DATA);
+	CHECK(wb_walk_must_destroy(&m.walk, 0, &id, &block) && id == 1 && block == 4);
+	CHECK(wb_walk_must_record(&m.walk, &r));
+	CHECK(r.seq == 2 && r.epoch == 5 && r.life_start == 1 && !r.migrated && !r.clean);
+	CHECK(r.durable.id == 1 && r.durable.chunk == 1);
+
+	memset(at(&m, 1, 4), 0, WB_BLOCK_SIZE);
+	m.record = r;
+	expect(&m, WB_LOG_ENDS, 2, 2, 0, WB_NOT_OURS);
+	CHECK(!wb_walk_must_record(&m.walk, &r));
+
+	/* A number that no chunk can have is recorded as one that decodes. */
+	m.record.durable = NONE;
+	put(&m, 2, 0, 0, 1, 5, crc, (struct wb_pos){ 1, ~0u });
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_ENDS && m.applied == 3);
+	CHECK(wb_walk_must_record(&m.walk, &r) && r.durable.id == 1 && r.durable.chunk == 7);
+	media_exit(&m);
+}
+
+/* A tombstone has a data block, in which there is nothing: it need not be readable. */
+static void test_unreadable_tombstone(void)
+{
+	struct wb_header_disk *d;
+	struct wb_header h;
+	struct wb_entry e;
+	struct media m;
+
+	test_case("what is behind a tombstone is not needed");
+	media_init(&m, 4, 16 << 10);
+	put(&m, 1, 0, 0, 2, 5, 0, NONE);
+	m.bad_id = 1;
+	m.bad_block = 2;
+	m.read_error = -EIO;
+	CHECK(walk(&m) == -EIO && m.walk.bad_id == 1 && !m.walk.bad_block);
+	d = (void *)at(&m, 1, 0);
+	CHECK(wb_header_decode(&m.g, d, &h) == WB_OK);
+	e = (struct wb_entry){ .block = 3, .flags = WB_ENTRY_TOMBSTONE, .crc = 1 };
+	wb_entry_encode(d, 1, &e);
+	wb_header_encode(&m.g, &h, d);
+	expect(&m, WB_LOG_ENDS, 1, 2, 0, WB_NOT_OURS);
+	m.bad_block = 1;
+	CHECK(walk(&m) == -EIO && m.walk.bad_id == 1 && !m.walk.bad_block);
+	media_exit(&m);
+}
+
 static void test_ends(void)
 {
 	struct media m;
@@ -605,6 +670,8 @@ int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
 	test_ends();
+	test_proof_destroyed();
+	test_unreadable_tombstone();
 	test_lives();
 	test_errors();
 	test_search();

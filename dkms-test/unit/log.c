@@ -633,6 +633,15 @@ bool log_recover(struct log *l, u32 crash_after)
 	what; \
 } while (0)
 	log_walk_good(l, &lw);
+	if (wb_walk_must_record(&lw.walk, &r)) {
+		CHECK(r.seq > lw.record.seq && r.epoch == lw.record.epoch);
+		lw.which ^= 1;
+		OP(put_record(l, lw.which, &r, false));
+		OP(disk_complete(&l->disk, l->record_handle));
+		OP(handle = disk_flush(&l->disk));
+		OP(disk_flushed(&l->disk, handle));
+		lw.record = r;
+	}
 	for (i = 0; wb_walk_must_destroy(&lw.walk, (int)i, &id, &block); i++) {
 		CHECK(i < 2 && block < l->geom.slot_blocks);
 		off = wb_slot_offset(&l->geom, wb_slot_of(&l->geom, id), block);

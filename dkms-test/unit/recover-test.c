@@ -105,6 +105,21 @@ static bool hit(const struct rot *rot, u32 nr, u64 off, u64 len)
 	return false;
 }
 
+/* Does @rot hit any data block of @c that holds something? Behind a tombstone there is nothing. */
+static bool needed(const struct model_chunk *c, const struct rot *rot, u64 data)
+{
+	struct wb_entry e;
+	u32 i;
+
+	for (i = 0; i < c->h.nr_entries; i++) {
+		wb_entry_decode((const void *)c->buf->bytes, i, &e);
+		if (!(e.flags & WB_ENTRY_TOMBSTONE) &&
+		    hit(rot, 1, data + (u64)i * WB_BLOCK_SIZE, WB_BLOCK_SIZE))
+			return true;
+	}
+	return false;
+}
+
 /* Is it still what was written, and readable? */
 static bool intact(const struct log *l, const struct log_walk *lw, const struct model_chunk *c,
 		   bool data, bool readable)
@@ -125,8 +140,8 @@ static bool intact(const struct log *l, const struct log_walk *lw, const struct 
 	free(bytes);
 	for (i = 0; readable && i < lw->nr_rot; i++)
 		if (lw->rot[i].read_error &&
-		    hit(&lw->rot[i], 1, data ? off + WB_BLOCK_SIZE : off,
-			data ? len - WB_BLOCK_SIZE : WB_BLOCK_SIZE))
+		    (data ? needed(c, &lw->rot[i], off + WB_BLOCK_SIZE) :
+			    hit(&lw->rot[i], 1, off, WB_BLOCK_SIZE)))
 			good = false;
 	return good;
 }

@@ -109,6 +109,28 @@ static int need_buf(struct wb_walk *w)
 	return w->buf ? 0 : -ENOMEM;
 }
 
+/* The data cannot be read in one go: what is behind a tombstone need not be. */
+static int verify_singly(struct wb_walk *w, const struct wb_walk_chunk *c, enum wb_verdict *v)
+{
+	struct wb_entry e;
+	int err = 0;
+	u32 i;
+
+	*v = WB_OK;
+	for (i = 0; i < c->h.nr_entries && !err && *v == WB_OK; i++) {
+		wb_entry_decode(&c->raw, i, &e);
+		if (e.flags & WB_ENTRY_TOMBSTONE)
+			continue;
+		err = w->ops->read(w->ctx, c->h.id, c->h.block + 1 + i, 1, w->buf);
+		if (!err)
+			*v = verify_entry(&e, w->buf);
+	}
+	if (err != -EIO)
+		return err;
+	*v = WB_READ_ERROR;
+	return 0;
+}
+
 static int verify_waiting(struct wb_walk *w, const struct wb_walk_chunk *c, enum wb_verdict *v)
 {
 	int err = need_buf(w);
@@ -116,10 +138,8 @@ static int verify_waiting(struct wb_walk *w, const struct wb_walk_chunk *c, enum
 	if (err)
 		return err;
 	err = w->ops->read(w->ctx, c->h.id, c->h.block + 1, c->h.nr_entries, w->buf);
-	if (err == -EIO) {
-		*v = WB_READ_ERROR;
-		return 0;
-	}
+	if (err == -EIO)
+		return verify_singly(w, c, v);
 	if (err)
 		return err;
 	*v = wb_verify_chunk(&c->h, &c->raw, w->buf, NULL);
@@ -442,6 +462,20 @@ int wb_walk(struct wb_walk *w)
 	wb_free(w->buf);
 	w->buf = NULL;
 	return err;
+}
+
+bool wb_walk_must_record(const struct wb_walk *w, struct wb_record *r)
+{
+	*r = *w->record;
+	if (w->durable.id <= r->migrated || wb_pos_cmp(w->durable, r->durable) <= 0)
+		return false;
+	r->seq++;
+	r->durable = w->durable;
+	/* No chunk has such a number, so this says the same, and decodes. */
+	if (r->durable.chunk >= w->geom->slot_blocks)
+		r->durable.chunk = w->geom->slot_blocks - 1;
+	r->clean = false;
+	return true;
 }
 
 void wb_walk_next_life(const struct wb_walk *w, struct wb_record *r)

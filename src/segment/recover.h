@@ -110,11 +110,24 @@ struct wb_walk {
 int wb_walk(struct wb_walk *w);
 
 /**
+ * wb_walk_must_record() - is something to be recorded before any header is destroyed?
+ * @w: a walk that returned 0, not damaged
+ * @r: what to write, if so: the record as it is, and what the log calls durable
+ *
+ * The header that is to be destroyed may be the only one that calls chunks before it durable. Were
+ * that forgotten, another recovery, after one that was cut off, would take a rotten one of them for a
+ * torn tail and cut there. One copy has to say it; until the new life is recorded the other one must
+ * not be written, so that in turn is the one to begin with.
+ */
+bool wb_walk_must_record(const struct wb_walk *w, struct wb_record *r);
+
+/**
  * wb_walk_next_life() - the record of the life that begins after this walk
  * @w: a walk that returned 0, not damaged
  * @r: what to write. Everything accepted counts as durable: flush the cache device before
  *
- * Before it is written, wb_walk_must_destroy() must have been obeyed, and flushed.
+ * Before it is written, wb_walk_must_record() and then wb_walk_must_destroy() must have been obeyed,
+ * and flushed.
  */
 void wb_walk_next_life(const struct wb_walk *w, struct wb_record *r);
 
