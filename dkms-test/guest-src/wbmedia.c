@@ -8,6 +8,8 @@
  *	wbmedia log DEVICE			walk the log: a line for each chunk, one for the end
  *	wbmedia where DEVICE BLOCK		byte offset of the newest copy of a backing block in the log
  *	wbmedia flip DEVICE OFFSET...		invert the byte there
+ *	wbmedia header DEVICE OFFSET [INDEX] KEY=VALUE...	change the chunk header there, or an entry of it
+ *					(block_lo, mask, flags, crc), CRC good
  *
  * Offsets are in bytes. Reads and writes past the page cache. Exit status: 0, or 1 with a message.
  * The checking is the module's own: it is linked with its sources.
@@ -79,7 +81,7 @@ static void flip(u64 offset)
 struct field {
 	const char *name;
 	size_t offset;
-	size_t size;	/* 4 or 8 bytes */
+	size_t size;	/* 1 to 8 bytes */
 };
 
 #define FIELD(type, name) { #name, offsetof(struct type, name), sizeof(((struct type *)0)->name) }
@@ -96,6 +98,16 @@ static const struct field record_fields[] = {
 	FIELD(wb_record_disk, epoch), FIELD(wb_record_disk, life_start),
 	FIELD(wb_record_disk, migrated), FIELD(wb_record_disk, durable_id),
 	FIELD(wb_record_disk, durable_chunk), { NULL, 0, 0 }
+};
+
+static const struct field header_fields[] = {
+	FIELD(wb_header_disk, epoch), FIELD(wb_header_disk, id), FIELD(wb_header_disk, chunk),
+	FIELD(wb_header_disk, block), FIELD(wb_header_disk, nr_entries), { NULL, 0, 0 }
+};
+
+static const struct field entry_fields[] = {
+	FIELD(wb_entry_disk, block_lo), FIELD(wb_entry_disk, mask), FIELD(wb_entry_disk, flags),
+	FIELD(wb_entry_disk, crc), { NULL, 0, 0 }
 };
 
 static u64 get_field(const void *block, const struct field *f)
@@ -215,6 +227,33 @@ static void edit(bool record, char **args)
 	free(block);
 }
 
+static void edit_header(char **args)
+{
+	struct wb_header_disk *h = new_buf(WB_BLOCK_SIZE);
+	u64 offset = number(args[0]);
+	const struct field *fields = header_fields;
+	void *to = h;
+
+	read_at(offset, h, WB_BLOCK_SIZE);
+	if (le32_to_cpu(h->magic) != WB_CHUNK_MAGIC)
+		die("no header there");
+	if (args[1] && !strchr(args[1], '=')) {
+		to = &h->entry[number(*++args)];
+		fields = entry_fields;
+	}
+	while (*++args) {
+		const char *is = strchr(*args, '=');
+
+		if (!is)
+			die("KEY=VALUE is expected");
+		set_field(to, find_field(fields, *args, (size_t)(is - *args)), number(is + 1));
+	}
+	h->crc = cpu_to_le32(wb_crc32c(&h->seed, sizeof(*h) - offsetof(struct wb_header_disk, seed) +
+				       le16_to_cpu(h->nr_entries) * sizeof(struct wb_entry_disk)));
+	write_at(offset, h);
+	free(h);
+}
+
 /* ---------------------------------------------------------------- the log */
 
 struct log_walk {
@@ -306,12 +345,14 @@ int main(int argc, char **argv)
 		if (!l.found)
 			die("no copy of that block in the log");
 		printf("%llu\n", (unsigned long long)l.found);
+	} else if (!strcmp(verb, "header") && argc > 4) {
+		edit_header(argv + 3);
 	} else if (!strcmp(verb, "flip") && argc > 3) {
 		for (argv += 3; *argv; argv++)
 			flip(number(*argv));
 	} else {
 		path = NULL;
-		die("wbmedia super|record|log|where|flip DEVICE ...: see dkms-test/guest-src/wbmedia.c");
+		die("wbmedia super|record|log|where|flip|header DEVICE ...: see dkms-test/guest-src/wbmedia.c");
 	}
 	return 0;
 }

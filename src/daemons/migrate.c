@@ -55,7 +55,16 @@ void wb_migrate_bad_segment(struct wb_migrator *m, u64 id)
 		m->bad_id = id;
 }
 
-static void collect_chunk(struct wb_migrator *m, const struct wb_header *h,
+static bool is_linked(struct wb_cache *c, u32 place)
+{
+	return READ_ONCE(c->index.entries[place].flags) & WB_ENTRY_LINKED;
+}
+
+/*
+ * The index was built from these headers. Where one says something else now, the media changed: what
+ * is linked there must not count as migrated. Return: whether all is as it was.
+ */
+static bool collect_chunk(struct wb_migrator *m, const struct wb_header *h,
 			  const struct wb_header_disk *raw)
 {
 	struct wb_cache *c = m->c;
@@ -64,14 +73,17 @@ static void collect_chunk(struct wb_migrator *m, const struct wb_header *h,
 	struct wb_index_view v;
 	struct wb_entry e;
 	struct wb_cand *cand;
-	bool same, linked;
+	bool fits, same, linked;
 	spinlock_t *lock;
 	u32 i;
 
+	fits = !is_linked(c, base + h->block);
 	for (i = 0; i < h->nr_entries; i++) {
 		wb_entry_decode(raw, i, &e);
-		if (e.flags & WB_ENTRY_TOMBSTONE)
+		if (e.flags & WB_ENTRY_TOMBSTONE) {
+			fits &= !is_linked(c, base + h->block + 1 + i);
 			continue;
+		}
 		cand = &m->cands[m->nr];
 		*cand = (struct wb_cand){
 			.block = e.block,
@@ -82,17 +94,16 @@ static void collect_chunk(struct wb_migrator *m, const struct wb_header *h,
 		lock = wb_bucket_lock(c, e.block);
 		spin_lock(lock);
 		wb_view(c, &v);
-		/* The index was built from this header; another one now means that it changed. */
 		entry = &c->index.entries[cand->place];
 		same = wb_index_block(entry) == e.block && entry->mask == e.mask;
 		linked = entry->flags & WB_ENTRY_LINKED;
 		cand->live = same ? wb_index_live(&c->index, cand->place, &v) : 0;
 		spin_unlock(lock);
-		if (linked && !same)
-			wb_migrate_bad_segment(m, h->id);
+		fits &= same || !linked;
 		if (cand->live)
 			m->nr++;
 	}
+	return fits;
 }
 
 /* Is any copy behind @block of the slot still in the index? Then a header before it is unreadable. */
@@ -102,7 +113,7 @@ static bool leftover(struct wb_migrator *m, u64 id, u32 block)
 	u32 base = wb_slot_of(&c->super.geom, id) << c->index.slot_shift;
 
 	for (; block < c->super.geom.slot_blocks; block++)
-		if (READ_ONCE(c->index.entries[base + block].flags) & WB_ENTRY_LINKED)
+		if (is_linked(c, base + block))
 			return true;
 	return false;
 }
@@ -118,6 +129,7 @@ static void collect_segment(struct wb_migrator *m, u64 id)
 	u64 offset = wb_slot_offset(g, wb_slot_of(g, id), 0);
 	u32 block = 0, chunk = 0, have = 1;
 	struct wb_header h;
+	bool fits = true;
 	void *at;
 	int err;
 
@@ -135,14 +147,14 @@ static void collect_segment(struct wb_migrator *m, u64 id)
 		if (wb_header_decode(g, at, &h) != WB_OK || h.id != id || h.chunk != chunk ||
 		    h.block != block)
 			break;
-		collect_chunk(m, &h, at);
+		fits &= collect_chunk(m, &h, at);
 		block += 1 + h.nr_entries;
 		chunk++;
 	}
-	if (!err && !leftover(m, id, block))
+	if (!err && fits && !leftover(m, id, block))
 		return;
 	wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
-	wb_err(c, "cannot read the headers of segment %llu from the cache device (block %u of its slot); it stays in the log. See writeboost-ctl check",
+	wb_err(c, "cannot read the headers of segment %llu from the cache device, or they are not what they were (block %u of its slot); it stays in the log. See writeboost-ctl check",
 	       id, block);
 	wb_migrate_bad_segment(m, id);
 }
