@@ -183,7 +183,7 @@ bool sync_step(struct sim *s)
 	if (s->phase != RUNS)
 		return false;
 	/* The flush daemon's own: not too far ahead, and what is full must get durable to migrate. */
-	if (o->current_id > o->durable_segment + WB_MAX_VOLATILE_SEGMENTS / 4 || wb_order_full(o))
+	if (o->current_id >= o->durable_segment + WB_MAX_VOLATILE_SEGMENTS || wb_order_full(o))
 		s->need = s->need > o->open ? s->need : o->open;
 	if (rng_one_in(&s->rng, 4) && seen > s->need)
 		s->need = seen;

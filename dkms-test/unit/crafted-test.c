@@ -376,6 +376,22 @@ static void test_search(void)
 		at(&m, i, 0)[30] ^= 1;
 	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED && m.walk.bad_id == 1);
 	media_exit(&m);
+
+	/*
+	 * One flush made the first ones durable, as many as may be volatile, and when the power went as
+	 * many more were on their way: of these only the very last arrived.
+	 */
+	media_init(&m, 80, 16 << 10);
+	for (i = 1; i <= 2 * WB_MAX_VOLATILE_SEGMENTS; i++)
+		crc = put(&m, i, 0, 0, 3, 5, i == 1 ? 0 : crc, i > WB_MAX_VOLATILE_SEGMENTS ?
+			  (struct wb_pos){ WB_MAX_VOLATILE_SEGMENTS, 0 } : NONE);
+	at(&m, 1, 0)[30] ^= 1;
+	for (i = 1 + WB_MAX_VOLATILE_SEGMENTS; i < 2 * WB_MAX_VOLATILE_SEGMENTS; i++)
+		at(&m, i, 0)[30] ^= 1;
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED && m.walk.bad_id == 1);
+	/* Nothing further is read. */
+	CHECK(m.blocks_read <= 2 + (1 + 2 * WB_MAX_VOLATILE_SEGMENTS) * m.g.slot_blocks);
+	media_exit(&m);
 }
 
 /* What the record says of a stop in order holds if the log ends where it says, and only then. */

@@ -51,10 +51,20 @@
 
 /*
  * How far behind the newest segment a segment may be that is not durable yet. The flush daemon
- * opens no segment beyond it (order.c), so after a bad chunk recovery need look no further for a
- * header that calls the chunk durable (recover.c).
+ * opens no segment beyond it (order.c). The simulation makes it small.
  */
+#ifndef WB_MAX_VOLATILE_SEGMENTS
 #define WB_MAX_VOLATILE_SEGMENTS 32
+#endif
+
+/*
+ * How far behind a bad chunk, in segment s, recovery has to look for a header that calls it durable
+ * (recover.c). One device flush may have made s and 31 more durable at once, which then say nothing
+ * about each other; but segment s + 32 was opened after s was durable, so all its headers say so. If
+ * s + 32 is durable it can be read. If not, all that was in flight lies before s + 32 + 32: of it the
+ * first may be torn and only the last be whole.
+ */
+#define WB_SEARCH_SEGMENTS (2 * WB_MAX_VOLATILE_SEGMENTS)
 
 /* Feature flags: unknown compat ones are ignored, with unknown incompat ones a reader refuses. */
 #define WB_INCOMPAT_KNOWN	0ull

@@ -263,9 +263,8 @@ static int scan_slot(struct wb_walk *w, u64 id, u32 from, struct wb_pos reached,
  * Look behind the break for headers of this life and what they call durable. More than the chain
  * has proves damage. Less tells settle_durable() which chunks of the chain are durable: their data,
  * if bad, is rot and not a torn tail. Searched are what is left of the slot of the last accepted
- * chunk, the slot after it, where the break may be in the first header, and the segments that can
- * have been in flight with them: of these too every block, for their first chunks may be torn and
- * later ones whole.
+ * chunk, and WB_SEARCH_SEGMENTS behind it: of these every block, for their first chunks may be torn
+ * and later ones whole.
  * @reached: the last chunk of the chain; @end: the block after it in its slot, 0 if there is none.
  */
 static int search_proof(struct wb_walk *w, struct wb_pos reached, u32 end, bool *proof)
@@ -277,7 +276,7 @@ static int search_proof(struct wb_walk *w, struct wb_pos reached, u32 end, bool 
 	*proof = false;
 	if (!err && end && end < w->geom->slot_blocks && id >= w->record->life_start)
 		err = scan_slot(w, id, end, reached, proof);
-	while (!err && !*proof && ++id <= last_id && id <= reached.id + 1 + WB_MAX_VOLATILE_SEGMENTS)
+	while (!err && !*proof && ++id <= last_id && id <= reached.id + WB_SEARCH_SEGMENTS)
 		err = scan_slot(w, id, 0, reached, proof);
 	return err;
 }

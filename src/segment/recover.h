@@ -15,8 +15,8 @@
  * Torn and rotten look the same on the media. What tells them apart is whether anybody claims that
  * the chunk was durable: the record, a header before it, or a header at a higher position in the
  * log, of this life, that was written although the bad one cannot be read. That is why, after the
- * first bad header, the walk looks through the rest of that slot and the chains of as many
- * following segments as the flush daemon can have had in flight (WB_MAX_VOLATILE_SEGMENTS).
+ * first bad header, the walk looks through the rest of that slot and all blocks of as many following
+ * segments as it takes to find one (WB_SEARCH_SEGMENTS).
  *
  * After a stop in order the record says that the log ends at the durable point: then nothing can be
  * torn, nothing is searched, and recovery reads the log alone.
