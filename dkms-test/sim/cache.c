@@ -380,32 +380,50 @@ static bool absorb(struct sim *s, struct op *op)
 	return true;
 }
 
-/* One block of what was reserved. */
-static void fill_one(struct sim *s, struct op *op)
+/* One block of what was reserved: nobody else touches it. */
+static void copy_one(struct sim *s, struct op *op)
 {
 	struct ram_chunk *c = ram_chunk(s, op->seq);
-	struct wb_index_view v;
-	struct wb_entry e;
-	u32 place, first, nr;
+	struct wb_entry e = { .flags = 0 };
+	u32 first, nr;
 	u8 *to = image_of(s, c->id, op->block);
 
 	CHECK(c->seq == op->seq && buf_of(s, c->id)->id == c->id);
 	next_part(op, &e.block, &first, &nr);
 	fill(op, op->sector + op->at, first, nr, to);
 	e.mask = mask_of(first, nr);
-	e.flags = 0;
 	e.crc = wb_data_crc(to, e.mask);
 	wb_entry_encode((void *)image_of(s, c->id, c->start), op->block - c->start - 1, &e);
+}
+
+static void publish_one(struct sim *s, struct op *op)
+{
+	struct ram_chunk *c = ram_chunk(s, op->seq);
+	struct wb_index_view v;
+	u32 place, first, nr;
+	u64 block;
+	u8 mask;
+
+	next_part(op, &block, &first, &nr);
+	mask = mask_of(first, nr);
 	place = (slot_of(s, c->id) << s->index.slot_shift) + op->block;
-	if (newest_copy(s, e.block) == WB_NO_PLACE) {
-		wb_index_insert_only(&s->index, e.block, place, e.mask);
+	if (newest_copy(s, block) == WB_NO_PLACE) {
+		wb_index_insert_only(&s->index, block, place, mask);
 	} else {
 		index_view(s, &v);
-		wb_index_insert(&s->index, e.block, place, e.mask, &v, count_nothing, NULL);
+		wb_index_insert(&s->index, block, place, mask, &v, count_nothing, NULL);
 	}
 	publish(s, op, op->sector + op->at, nr, s->base_chunk + (u32)c->seq, op->block, false);
-	trace("write %u: block %llu sectors %02x in place %u, chunk %u", op->nr_op, ULL(e.block),
-	      e.mask, place, s->base_chunk + (u32)c->seq);
+	trace("write %u: block %llu sectors %02x in place %u, chunk %u", op->nr_op, ULL(block), mask,
+	      place, s->base_chunk + (u32)c->seq);
+}
+
+static void next_block(struct op *op)
+{
+	u32 first, nr;
+	u64 block;
+
+	next_part(op, &block, &first, &nr);
 	op->at += nr;
 	op->block++;
 	op->left--;
@@ -504,9 +522,13 @@ static bool write_step(struct sim *s, struct op *op)
 			hold(s, op);
 		return true;
 	case S_FILL:
-		fill_one(s, op);
-		if (!op->left)
-			op->state = S_DONE;
+		copy_one(s, op);
+		op->state = S_PUBLISH;
+		return true;
+	case S_PUBLISH:
+		publish_one(s, op);
+		next_block(op);
+		op->state = op->left ? S_FILL : S_DONE;
 		return true;
 	case S_DONE:
 		writer_done(s, op->seq);

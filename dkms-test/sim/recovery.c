@@ -437,6 +437,26 @@ static void crash_and_rot(const struct sim *s, enum crash how, u64 salt)
 	}
 }
 
+/* One copy of the record is lost. If the other one is whole nothing else is. */
+static void crash_and_lose_record(const struct sim *s, enum crash how, u64 salt)
+{
+	struct rng r = rng_init(salt);
+	u32 copy_lost = rng_below(&r, WB_NR_COPIES);
+	struct wb_record other;
+	u8 block[WB_BLOCK_SIZE];
+
+	sim_copy_devices(&crashed, s);
+	trace_try(true);
+	trace("crash here: %s, and copy %u of the record is lost", crash_name[how], copy_lost);
+	device_crash(&crashed.cache, how, &r);
+	device_crash(&crashed.backing, how, &r);
+	device_read(&crashed.cache, record_sector(!copy_lost), WB_BLOCK_SECTORS, block);
+	if (wb_record_decode(&s->geom, block, &other) != WB_OK)
+		return;		/* torn, while it was being written: then nobody can help */
+	crashed.cache.unreadable = record_sector(copy_lost);
+	recover_fully(&crashed);
+}
+
 /* ---------------------------------------------------------------- all of it */
 
 void crash_here(const struct sim *s, u64 salt)
@@ -454,6 +474,8 @@ void crash_here(const struct sim *s, u64 salt)
 		crash_in_recovery(s, (enum crash)(n / 7 % NR_CRASHES), salt + 4);
 	if (n % 3 == 0)
 		crash_and_rot(s, (enum crash)(n / 3 % PANIC), salt + 5);
+	if (n % 3 == 1)
+		crash_and_lose_record(s, (enum crash)(n / 3 % NR_CRASHES), salt + 6);
 	arena_used = mark;
 	trace_try(false);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * sim [--seed N|random] [--count N] [--seconds S] [--trace]
+ * sim [--seed N|random] [--count N] [--seconds S] [--trace] [--first]
  *
  * Run simulated caches, one for each seed from N on: --count of them, for --seconds at most.
  * Each seed chooses a geometry, devices, and a plan of what users and administrators do; a scheduler
@@ -8,7 +8,7 @@
  * the machine dies in several ways, on copies.
  *
  * A seed that fails is run again with less and less of its plan for as long as it fails; what is left
- * is printed, with the steps.
+ * is printed, with the steps. With --first nothing of this is done, and the first failure is the end.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -611,7 +611,7 @@ static struct {
 	u64 seeds, failed, points, crashes;
 } by_world[NR_WORLDS];
 
-static bool one_seed(u64 seed)
+static bool one_seed(u64 seed, bool first)
 {
 	static struct plan p;
 	u32 w = mix64(seed) % NR_WORLDS;
@@ -624,7 +624,9 @@ static bool one_seed(u64 seed)
 	by_world[w].failed += failed;
 	by_world[w].points += figures.points - before.points;
 	by_world[w].crashes += figures.crashes - before.crashes;
-	if (failed)
+	if (failed && first)
+		printf("not ok - sim: seed %llu: %s\n", ULL(seed), failure);
+	else if (failed)
 		report(&p);
 	return !failed;
 }
@@ -639,7 +641,7 @@ static double now(void)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: sim [--seed N|random] [--count N] [--seconds S] [--trace]\n");
+	fprintf(stderr, "usage: sim [--seed N|random] [--count N] [--seconds S] [--trace] [--first]\n");
 	exit(2);
 }
 
@@ -647,12 +649,17 @@ int main(int argc, char **argv)
 {
 	u64 seed = 1, count = 0, n, failed = 0, passed = 0;
 	double seconds = 0, began = now();
+	bool first = false;
 	u32 i;
 	int a;
 
 	for (a = 1; a < argc; a++) {
 		if (!strcmp(argv[a], "--trace")) {
 			tracing = true;
+			continue;
+		}
+		if (!strcmp(argv[a], "--first")) {
+			first = true;
 			continue;
 		}
 		if (a + 1 == argc)
@@ -676,7 +683,7 @@ int main(int argc, char **argv)
 		count = 1;
 
 	for (n = 0; (!count || n < count) && (!seconds || now() - began < seconds); n++)
-		if (!one_seed(seed + n) && ++failed == 3)
+		if (!one_seed(seed + n, first) && (++failed == 3 || first))
 			break;	/* more of the same, most likely */
 	for (i = 0; i < NR_WORLDS; i++) {
 		if (!by_world[i].seeds || by_world[i].failed)
