@@ -140,6 +140,13 @@ static int make_cache(struct wb_cache *c)
 	return err ?: wb_recover(c);
 }
 
+static bool same_geometry(const struct wb_geom *a, const struct wb_geom *b)
+{
+	return a->seed == b->seed && a->nr_slots == b->nr_slots &&
+	       a->slot_blocks == b->slot_blocks && a->cache_sectors == b->cache_sectors &&
+	       a->backing_sectors == b->backing_sectors;
+}
+
 /* The one that is there, if it may be taken over. Needs the registry's lock. */
 static int take_over(struct wb_target *t, struct wb_cache *c)
 {
@@ -150,6 +157,10 @@ static int take_over(struct wb_target *t, struct wb_cache *c)
 	}
 	if (c->cache != t->cache_dev->bdev || c->backing != t->backing_dev->bdev) {
 		wb_err(c, "a live cache cannot change its devices; drain and remove it, or bring the old devices back");
+		return -EBUSY;
+	}
+	if (!same_geometry(&c->super.geom, &t->super.geom)) {
+		wb_err(c, "the superblock changed while the cache is in use; it must not be formatted again before the device is removed");
 		return -EBUSY;
 	}
 	set_devices(c, t);

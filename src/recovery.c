@@ -9,9 +9,9 @@
  *      panic the walk may have read what only the device's volatile cache holds
  *   5. record the new life in both copies
  *
- * Until step 5 is through another recovery comes to the same result. It never writes to the backing device, and reads only what the record does not
- * call migrated: of a full segment one block, for those the walk asks for are read ahead, many at a
- * time.
+ * Until step 5 is through another recovery comes to the same result. It never writes to the backing
+ * device, and reads only what the record does not call migrated: of a full segment one block, for
+ * those the walk asks for are read ahead, many at a time.
  */
 #include "daemons/daemons.h"
 #include "segment/recover.h"

@@ -316,8 +316,8 @@ static struct wb_record some_record(struct rng *r, const struct wb_geom *g)
 	struct wb_record rec;
 
 	memset(&rec, 0, sizeof(rec));
-	rec.seq = rng_u64(r) >> rng_below(r, 60) >> 1;
-	rec.epoch = rng_u64(r) >> rng_below(r, 60) >> 1;
+	rec.seq = rng_u64(r) >> rng_below(r, 60) >> 2;
+	rec.epoch = rng_u64(r) >> rng_below(r, 60) >> 2;
 	rec.life_link = (u32)rng_u64(r);
 	rec.migrated = rng_u64(r) % id_limit(g) >> rng_below(r, 40);
 	rec.life_start = 1 + rng_u64(r) % (rec.migrated + g->nr_slots + 1);
@@ -378,7 +378,11 @@ static void test_record(void)
 	TRY(flags, cpu_to_le32(WB_RECORD_FLAGS_KNOWN + 1), WB_BAD_FIELD);
 	TRY(seed, cpu_to_le64(g.seed ^ 1), WB_BAD_SEED);
 	TRY(seq, ~0ull, WB_BAD_FIELD);
+	TRY(seq, cpu_to_le64(1ull << 62), WB_BAD_FIELD);
+	TRY(seq, cpu_to_le64((1ull << 62) - 1), WB_OK);
 	TRY(epoch, ~0ull, WB_BAD_FIELD);
+	TRY(epoch, cpu_to_le64(1ull << 62), WB_BAD_FIELD);
+	TRY(epoch, cpu_to_le64((1ull << 62) - 1), WB_OK);
 	TRY(life_start, 0, WB_BAD_FIELD);
 	TRY(life_start, cpu_to_le64(1), WB_OK);
 	TRY(life_start, cpu_to_le64(1000 + g.nr_slots + 1), WB_OK);

@@ -226,6 +226,8 @@ void wb_record_encode(const struct wb_geom *g, const struct wb_record *r, void *
  * ids cannot overflow, and positions fit where they are packed into one word (segment/rambuf.h).
  */
 #define WB_MAX_ID	(1ull << 54)
+/* Likewise; and so the next one can be counted and written. */
+#define WB_MAX_COUNT	(1ull << 62)
 #define WB_MAX_LAP	(1ull << 31)
 
 enum wb_verdict wb_record_decode(const struct wb_geom *g, const void *from, struct wb_record *r)
@@ -252,7 +254,7 @@ enum wb_verdict wb_record_decode(const struct wb_geom *g, const void *from, stru
 	 * beyond.
 	 */
 	if (r->migrated >= WB_MAX_ID || div64_u64(r->migrated, g->nr_slots) >= WB_MAX_LAP ||
-	    r->epoch == ~0ull || r->seq == ~0ull || !r->life_start ||
+	    r->epoch >= WB_MAX_COUNT || r->seq >= WB_MAX_COUNT || !r->life_start ||
 	    r->life_start > r->migrated + g->nr_slots + 1 ||
 	    r->durable.id > r->migrated + g->nr_slots ||
 	    r->durable.chunk >= g->slot_blocks ||
