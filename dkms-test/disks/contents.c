@@ -333,7 +333,8 @@ static void wbd_revive_sector(struct wbd_disk *disk, struct wbd_write *write, u3
 		return;
 	}
 	disk->stats.survived++;
-	if (wbd_chance(random, disk->cut_torn)) {
+	/* A discard changes a map, not a sector. */
+	if (!write->zeroes && wbd_chance(random, disk->cut_torn)) {
 		disk->stats.torn++;
 		bytes = 1 + wbd_below(random, bytes - 1);
 	}

@@ -527,6 +527,7 @@ static void wbd_show_disk(struct wbd_disk *disk, struct seq_file *m)
 	struct wbd_cmd *cmd;
 	u32 in_flight = 0, hung = 0;
 
+	wbd_model_catch_up(disk, ktime_get_ns());
 	list_for_each_entry(cmd, &disk->in_flight, node)
 		in_flight++;
 	list_for_each_entry(cmd, &disk->hung, node)

@@ -249,6 +249,7 @@ void wbd_faults_show(struct wbd_disk *disk, struct seq_file *m);
 
 /* model.c */
 u64 wbd_model_finish(struct wbd_disk *disk, enum wbd_op op, u64 sector, u32 sectors, u64 now);
+void wbd_model_catch_up(struct wbd_disk *disk, u64 now);
 void wbd_model_reset(struct wbd_disk *disk);
 
 /* control.c */

@@ -354,6 +354,22 @@ struct verdict {
 	u32 hanging[MAX_WRITERS]; /* number of the one that was not acknowledged, 0 = none */
 };
 
+/* What the owner of sector @at did to it in this life, and when it flushed. */
+static void tell_operations(const struct verdict *v, u64 at)
+{
+	static const char *const kinds[] = { "write", "FUA write", "flush", "discard" };
+	u32 w = owner(at), i;
+	struct op op;
+
+	for (i = 1; i <= v->known[w] && i < 10000; i++) {
+		op = nth_op(plan.life, w, i - 1);
+		if (op.kind == FLUSH || (at >= op.sector && at < op.sector + op.nr))
+			printf("operation %u of writer %u: %s of %u sectors at %llu%s\n", i, w,
+			       kinds[op.kind], op.nr, (unsigned long long)op.sector,
+			       i == v->hanging[w] ? ", not acknowledged" : "");
+	}
+}
+
 static void read_all(int dev, struct verdict *v)
 {
 	u8 *buf = io_alloc(MAX_IO * SECTOR);
@@ -371,6 +387,8 @@ static void read_all(int dev, struct verdict *v)
 			    (unsigned long long)at, strerror(err));
 		for (i = 0; i < nr; i++) {
 			bad = stamp_read(buf + i * SECTOR, at + i, &s);
+			if (bad)
+				tell_operations(v, at + i);
 			if (bad)
 				die("life %u: sector %llu holds %s", plan.life,
 				    (unsigned long long)(at + i), bad);
@@ -430,31 +448,19 @@ static const char *judge(const struct verdict *v, u64 at)
 /* What is wrong, sector by sector, and what was to be there. */
 static void explain(const struct verdict *v, u64 at)
 {
-	static const char *const kinds[] = { "write", "FUA write", "flush", "discard" };
-	u64 i, nr = 0, first = at, last = at;
-	struct op op;
+	u64 i, nr = 0, last = at;
 
-	for (i = 0; i < plan.sectors; i++) {
+	for (i = at; i < plan.sectors; i++) {
 		if (!judge(v, i))
 			continue;
 		nr++;
 		last = i;
 	}
 	printf("%llu sectors are wrong, from %llu to %llu\n", (unsigned long long)nr,
-	       (unsigned long long)first, (unsigned long long)last);
-	for (i = 1; i <= v->known[owner(at)]; i++) {
-		op = nth_op(plan.life, owner(at), i - 1);
-		if (op.kind == FLUSH || (at >= op.sector && at < op.sector + op.nr))
-			printf("operation %llu of writer %u: %s of %u sectors at %llu\n",
-			       (unsigned long long)i, owner(at), kinds[op.kind], op.nr,
-			       (unsigned long long)op.sector);
-	}
+	       (unsigned long long)at, (unsigned long long)last);
+	tell_operations(v, at);
 }
 
-/*
- * Judge what device @dev holds, and take it as the base of what comes next. @need: how many operations of each
- * writer must be there whatever is seen; @known: how many were issued.
- */
 void verify(int dev, const u32 *need, const u32 *known, const char *when)
 {
 	struct verdict v = { 0 };

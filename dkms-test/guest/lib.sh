@@ -11,7 +11,7 @@
 #
 # A case's header may hold, each on a comment line of its own:
 #	# tier: fast|full|soak		when it is run (default full)
-#	# time-limit: SECONDS		default 120
+#	# time-limit: SECONDS		default 120; `soak` for what goes on for soak_seconds
 #	# needs: WORD...		kernel modules or programs; skipped where one is missing
 #	# vm: OPTION...			options for `vm`, such as --smp 2 (the default is 1 CPU),
 #					--icount or --mem 2G; cases with the same ones share a guest
@@ -83,6 +83,9 @@ uptime_ms()
 	read -r up rest </proc/uptime
 	echo $((${up%.*} * 1000 + 1${up#*.} * 10 - 1000))
 }
+
+# soak_seconds: how long a case of tier soak is to go on.
+soak_seconds() { sed 's/.*soak_seconds=\([0-9]*\).*/\1/' /proc/cmdline; }
 
 # --- Disks ----------------------------------------------------------------------------------------
 
