@@ -95,7 +95,9 @@ static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_head
 		.head_end = (slot + 1) << m->ix.slot_shift,
 		.durable_rank = ~0ull,
 	};
+	u8 data[WB_BLOCK_SIZE];
 	struct wb_entry e;
+	bool rotten = false;
 	u32 i, n, at;
 
 	/* Strictly one after the other, without a gap: positions, and links. */
@@ -133,7 +135,10 @@ static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_head
 		CHECK(place < m->ix.nr_places && e.mask);
 		wb_index_insert(&m->ix, e.block, (u32)place, e.mask, &v, count_live, m);
 		own(m, e.block, e.mask, (u32)place);
+		rotten |= image_read(m->im, wb_slot_offset(g, slot, h->block + 1 + i), WB_BLOCK_SIZE,
+				     data) || wb_data_crc(data, e.mask) != e.crc;
 	}
+	m->rotten_chunks += rotten;
 	return 0;
 }
 
@@ -265,6 +270,8 @@ static void make(struct model *m, struct image *im)
 {
 	const void *copies[WB_NR_COPIES];
 	u8 block[WB_NR_COPIES][WB_BLOCK_SIZE];
+	struct wb_record record;
+	struct wb_super super;
 	int i;
 
 	/* Not all of it: most is lists. */
@@ -273,11 +280,15 @@ static void make(struct model *m, struct image *im)
 	m->nr_chunks = 0;
 	m->nr_owned = 0;
 	m->live_sectors = 0;
+	m->rotten_chunks = 0;
+	m->copies_good = true;
 	m->reads = 0;
 	m->blocks_read = 0;
 	m->plausible = false;
 	for (i = 0; i < WB_NR_COPIES; i++)
 		copies[i] = image_read(im, WB_SUPER_OFFSET(i), WB_BLOCK_SIZE, block[i]) ? NULL : block[i];
+	for (i = 0; i < WB_NR_COPIES; i++)
+		m->copies_good &= copies[i] && wb_super_decode(copies[i], &super) == WB_OK;
 	m->super_verdict = wb_super_pick(copies, &m->super);
 	if (m->super_verdict != WB_OK)
 		return;
@@ -286,6 +297,9 @@ static void make(struct model *m, struct image *im)
 		return;
 	for (i = 0; i < WB_NR_COPIES; i++)
 		copies[i] = image_read(im, WB_RECORD_OFFSET(i), WB_BLOCK_SIZE, block[i]) ? NULL : block[i];
+	for (i = 0; i < WB_NR_COPIES; i++)
+		m->copies_good &= copies[i] &&
+				  wb_record_decode(&m->super.geom, copies[i], &record) == WB_OK;
 	m->record_verdict = wb_record_pick(&m->super.geom, copies, &m->record, &m->which);
 	if (m->record_verdict != WB_OK)
 		return;

@@ -35,6 +35,8 @@ struct chunk {
  * @chunk, @nr_chunks: what was accepted
  * @owned, @nr_owned: what is in it
  * @live_sectors: how many sectors have an owner
+ * @rotten_chunks: accepted ones with data that is bad or cannot be read
+ * @copies_good: all four copies of superblock and record are
  * @reads, @blocks_read: how much the walk read
  * @plausible: every header stands where some writer can have put it
  */
@@ -55,6 +57,8 @@ struct model {
 	struct owned owned[IMAGE_SLOT_BLOCKS];
 	u32 nr_owned;
 	u64 live_sectors;
+	u64 rotten_chunks;
+	bool copies_good;
 	u64 reads, blocks_read;
 	bool plausible;
 

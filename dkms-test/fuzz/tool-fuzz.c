@@ -77,6 +77,9 @@ static void compare_check(const struct model *m)
 		CHECK(json.rc == RC_DAMAGE);
 	CHECKF(refuses == says(&text, "The target refuses to start"),
 	       "the module %s, and check says something else", refuses ? "refuses" : "starts");
+	CHECK((json.rc == RC_OK) == (!refuses && m->copies_good && !m->rotten_chunks));
+	if (!refuses)
+		CHECK(said_number(&json, "chunks_with_bad_data") == m->rotten_chunks);
 	if (json.rc == RC_OK) {
 		CHECK(says(&json, state_of(m)));
 		check_numbers(m);
