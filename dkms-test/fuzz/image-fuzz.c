@@ -48,7 +48,8 @@ static void recover(void)
 	const struct wb_geom *g = &first.super.geom;
 	static u8 zero[WB_BLOCK_SIZE], block[WB_BLOCK_SIZE];
 	/* Far from where sums of them end; see also record-fuzz.c. */
-	bool sane = first.record.epoch < 1ull << 62 && first.record.seq < 1ull << 62;
+	bool sane = first.record.epoch < (1ull << 62) - 8 &&
+		    first.record.seq < (1ull << 62) - 8;
 	struct wb_record next;
 	u32 at;
 	u64 id;

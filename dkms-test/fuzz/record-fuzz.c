@@ -15,8 +15,8 @@ enum {
 	NEAR = 32,			/* ids of the second copy are relative to the first's */
 };
 
-/* Far beyond what starts of a device can count to; only there sums with them end. */
-#define SANE (1ull << 62)
+/* Higher counts are refused, so close to them the next one would be. */
+#define SANE ((1ull << 62) - 8)
 
 static void geometry(struct wb_geom *g, u64 how)
 {
