@@ -629,6 +629,8 @@ static bool read_step(struct sim *s, struct op *op)
 
 	if (op->state == S_NEW) {
 		find_pieces(s, op);
+	} else if (op->slow && !rng_one_in(&s->rng, 100)) {
+		return false;
 	} else if (op->next_piece < op->nr_pieces) {
 		read_piece(s, op);
 	} else {

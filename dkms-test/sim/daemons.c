@@ -556,7 +556,6 @@ static void drained(struct sim *s)
 	trace("drained");
 	/* From here on nothing is in the log: all that was is on the backing device. */
 	s->m->must = s->m->next_chunk - 1;
-	model_compact(s->m, s->m->must);
 }
 
 static void open_log(struct sim *s)

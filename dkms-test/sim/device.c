@@ -241,7 +241,8 @@ void device_crash(struct device *d, enum crash how, struct rng *r)
 		else if (how == RANDOM)
 			q->lands = luck(q, kind, r);
 		if (q->lands && how == RANDOM && d->tears && !q->whole && rng_one_in(r, 3)) {
-			k = rng_below(r, q->nr);
+			/* Of records and headers the first one is what counts. */
+			k = rng_one_in(r, 2) ? 0 : rng_below(r, q->nr);
 			s = q->sector + k;
 			if (q->lands >> k & 1)
 				d->stable[s] = torn(d->stable[s], content_of(q, k), r);

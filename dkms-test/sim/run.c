@@ -145,6 +145,8 @@ static void make_plan(struct plan *p, u64 seed)
 	}, sum = 0, i;
 
 	weight[DO_UNDRAIN] = weight[DO_DRAIN];
+	if (rng_one_in(&r, 5))
+		weight[DO_STOP] = 15;
 	for (i = 0; i < NR_ACTS; i++)
 		sum += weight[i];
 	*p = (struct plan){ .seed = seed, .nr = 20 + rng_below(&r, MAX_PLAN - 20) };
@@ -222,6 +224,7 @@ static bool begin_op(struct sim *s, enum op_kind kind, u64 chance)
 
 	choose_range(s, &new, &r);
 	new.fua = kind == OP_WRITE && rng_one_in(&r, 6);
+	new.slow = kind == OP_READ && rng_one_in(&r, 3);
 	for (op = s->op; op < s->op + MAX_OPS; op++)
 		busy += op->state != S_FREE;
 	if (busy >= s->manners.max_ops ||
@@ -351,7 +354,12 @@ static void new_fault(struct sim *s, struct rng *r)
 	};
 
 	s->fault_kind = kinds[rng_below(r, ARRAY_SIZE(kinds))];
-	s->fault_after = rng_below(r, 6);
+	/* What happens rarely by itself. */
+	if (rng_one_in(r, 3))
+		s->fault_kind = s->manners.backing_tears ? IO_MOVE_FLUSH : IO_DISCARD_FLUSH;
+	if (!s->manners.overlap && rng_one_in(r, 3))
+		s->fault_kind = IO_UNDRAIN_FLUSH;
+	s->fault_after = rng_below(r, s->fault_kind == IO_UNDRAIN_FLUSH ? 1 : 6);
 	s->fault_count = 1 + rng_below(r, 3);
 }
 

@@ -167,6 +167,7 @@ struct op {
 	u8 kind;
 	u8 state;
 	bool fua;
+	bool slow;	/* a read whose device takes long */
 	bool failed;
 	bool counted;	/* in nr_held */
 	u32 nr_op;
