@@ -40,6 +40,19 @@ cut_power()
 	whole slow
 }
 
+# in_time SECONDS COMMAND...: it ends within that time; a request that hangs is past `timeout` and its signals. Return: its
+# status. Not for expect_fail, which waits for all that writes to it.
+in_time()
+{
+	local limit="$1" pid
+	shift
+	"$@" <&0 &
+	pid=$!
+	gone() { ! kill -0 $pid 2>/dev/null; }
+	wait_for "$limit" gone
+	wait $pid
+}
+
 # --- Status -----------------------------------------------------------------------------------------------------
 
 # status_of FIELD [DEVICE]: a field of the status line, by its name in doc/writeboost.rst.
