@@ -89,9 +89,8 @@ static void wbd_each_piece(struct request *rq, void *context,
 		u32 done = 0;
 
 		while (done < bv.bv_len) {
-			u32 length = min_t(u32, bv.bv_len - done,
-					   PAGE_SIZE - offset_in_page((blk_rq_pos(rq) << SECTOR_SHIFT) +
-								      position));
+			u64 at = (blk_rq_pos(rq) << SECTOR_SHIFT) + position;
+			u32 length = min_t(u32, bv.bv_len - done, PAGE_SIZE - offset_in_page(at));
 
 			step(context, position, data + done, length);
 			position += length;

@@ -3,16 +3,19 @@
  * How long requests take. A model says, when a request is issued, when it will be done; timers do
  * the rest, so this also holds on a guest's virtual clock.
  *
- *   none	a short time, spread at random so that requests overtake each other
- *   ssd	so many channels, each serving one request at a time: a fixed time, and so much a KiB. A
- *		flush waits for all of them, and takes its own time
- *   net	a latency, with jitter, and a wire that carries one request after the other
- *   disk	one arm. A request that does not go on where the last one ended pays for a seek, which
- *		grows with the square root of the distance, and for half a turn on average; each pays for
- *		its transfer.
- *		With a write cache, a write is done as soon as it is transferred to the cache, unless
- *		that is full. The arm empties the cache whenever it has nothing else to do, in ascending
- *		order from where it stands; neighbours in the cache are one access. A flush empties it.
+ * none: a short time, spread at random so that requests overtake each other.
+ *
+ * ssd: so many channels, each serving one request at a time: a fixed time, and so much a KiB.
+ * A flush waits for all of them, and takes its own time.
+ *
+ * net: a latency, with jitter, and a wire that carries one request after the other.
+ *
+ * disk: one arm. A request that does not go on where the last one ended pays for a seek, which
+ * grows with the square root of the distance, and for half a turn on average; each pays for
+ * its transfer. With a write cache, a write is done as soon as it is transferred to the cache,
+ * unless that is full. The arm empties the cache whenever it has nothing else to do, in
+ * ascending order from where it stands; neighbours in the cache are one access. A flush
+ * empties it.
  *
  * This is about time alone: what survives a power cut is contents.c's business, which takes any
  * subset of what was not flushed, whatever the arm would have done by then.

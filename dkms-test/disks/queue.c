@@ -267,13 +267,13 @@ static blk_status_t wbd_queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq
 }
 
 #ifdef HAVE_SIGNED_NODE
-typedef int wbd_node;
+#define WBD_NODE int
 #else
-typedef unsigned int wbd_node;
+#define WBD_NODE unsigned int
 #endif
 
 static int wbd_init_request(struct blk_mq_tag_set *set, struct request *rq, unsigned int hctx_idx,
-			    wbd_node node)
+			    WBD_NODE node)
 {
 	struct wbd_cmd *cmd = blk_mq_rq_to_pdu(rq);
 

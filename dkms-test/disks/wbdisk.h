@@ -23,9 +23,9 @@
  * it is issued or when it completes, and so does a write: who reuses a place or a buffer too early
  * is found out.
  *
- * Files: control.c has the commands and /proc/wbdisk, queue.c the life of a request, contents.c
- * what is on the media and what is not yet, faults.c the errors asked for, model.c how long
- * requests take.
+ * Files: control.c has the commands and /proc/wbdisk, params.c what a disk can be told, queue.c
+ * the life of a request, contents.c what is on the media and what is not yet, faults.c the errors
+ * asked for, model.c how long requests take.
  *
  * Locks: wbd_control serialises the commands, and with that the list of disks; it may be held while
  * sleeping. wbd_lock (interrupts off) makes one step of: an issue, a completion, a cut of several
@@ -61,7 +61,7 @@ enum wbd_model_kind { WBD_MODEL_NONE, WBD_MODEL_DISK, WBD_MODEL_SSD, WBD_MODEL_N
 enum wbd_keep { WBD_KEEP_RANDOM, WBD_KEEP_NONE, WBD_KEEP_ALL };
 
 /**
- * struct wbd_params - what `create` was told; see its table in control.c for the defaults
+ * struct wbd_params - what `create` was told; see the table in params.c for the defaults
  */
 struct wbd_params {
 	u64 size;		/* bytes */
@@ -235,6 +235,7 @@ void wbd_contents_revive(struct wbd_disk *disk);
 void wbd_contents_free(struct wbd_disk *disk);
 
 /* faults.c */
+int wbd_parse_op(const char *text, enum wbd_op *op);
 
 /* What a fault does to a request. */
 struct wbd_verdict {
@@ -252,8 +253,9 @@ u64 wbd_model_finish(struct wbd_disk *disk, enum wbd_op op, u64 sector, u32 sect
 void wbd_model_catch_up(struct wbd_disk *disk, u64 now);
 void wbd_model_reset(struct wbd_disk *disk);
 
-/* control.c */
-int wbd_parse_op(const char *text, enum wbd_op *op);
+/* params.c */
 int wbd_parse_u64(const char *text, u64 *value);
+int wbd_parse_params(struct wbd_params *params, char **words, int nr);
+void wbd_params_show(const struct wbd_params *params, struct seq_file *m);
 
 #endif /* WBDISK_H */
