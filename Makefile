@@ -55,7 +55,7 @@ help:
 	@echo "make test            all tests, in virtual machines; last line 'N passed, N failed'"
 	@echo "make test-fast       those that take little time"
 	@echo "make soak            all tests, and those that take very long"
-	@echo "make mutants         which test notices which deliberate defect (MUTANTS=\"name ...\", KIND=unit|guest)"
+	@echo "make mutants         which test notices which deliberate defect (MUTANTS=\"name ...\", KIND=unit|sim|fuzz|guest)"
 	@echo "make test-sanitizer  the cases on kernels that look for bugs (KASAN, lockdep), built here"
 	@echo "make bench           measure it"
 	@echo "make clean           remove what was built; distclean: what was downloaded, too"
