@@ -17,7 +17,8 @@
  *		(not for writes past the log, in mode drained: nor on any disk);
  *   no ghosts	nothing else: only what was written to this place, in this life.
  *
- * A discard may be undone by the crash, to what it discarded and to nothing older.
+ * A discard (of whole blocks: the ends of others are hints) may be undone by the crash, to what it
+ * discarded and to nothing older.
  * It ends when a life is over before its cut comes. Then it has seen every operation there is.
  */
 #include <errno.h>
@@ -315,7 +316,7 @@ static int live(void)
 	return create() ?:
 	       some_writes(8) ?: flush() ?: some_writes(6) ?: read_all() ?:
 	       some_writes(12) ?: flush() ?: wait_migrated() ?: some_writes(10) ?:
-	       discard_at(0, 64) ?: some_writes(2) ?: discard_at(36, 100) ?: flush() ?:
+	       discard_at(0, 64) ?: some_writes(2) ?: discard_at(40, 96) ?: flush() ?:
 	       suspend(false) ?: some_writes(6) ?: suspend(true) ?: flush() ?: read_all() ?:
 	       some_writes(12) ?: swap_table() ?: some_writes(4) ?:
 	       recreate() ?: read_all() ?: some_writes(6) ?: discard_at(64, 64) ?:
@@ -526,6 +527,8 @@ int main(int argc, char **argv)
 		if (!err) {
 			sim("cut-off %s %s", t.cache, t.backing);
 			remove_dead();
+			revive();
+			begin_anew();	/* for whoever comes next */
 			break;
 		}
 		remove_dead();
