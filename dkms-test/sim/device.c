@@ -125,17 +125,26 @@ static struct request *in_flight(struct device *d, u64 handle)
 	return &d->req[i];
 }
 
+/* It completed: of requests that were in flight together the last to complete is what readers see. */
+static struct request *complete(struct device *d, u64 handle)
+{
+	struct request *q = in_flight(d, handle), done = *q;
+
+	memmove(q, q + 1, (size_t)(&d->req[d->nr] - (q + 1)) * sizeof(*q));
+	q = &d->req[d->nr - 1];
+	*q = done;
+	q->done_at = ++d->now;
+	return q;
+}
+
 void device_written(struct device *d, u64 handle)
 {
-	struct request *q = in_flight(d, handle);
+	struct request *q = complete(d, handle);
 	u64 preflush = q->preflush;
 
-	q->done_at = ++d->now;
 	land(d->seen, q);
 	if (q->fua) {
-		land_stable(d, (u32)(q - d->req));
-		memmove(q, q + 1, (size_t)(&d->req[d->nr] - (q + 1)) * sizeof(*q));
-		d->nr--;
+		land_stable(d, --d->nr);
 	}
 	if (preflush)
 		device_flushed(d, preflush);
@@ -143,9 +152,8 @@ void device_written(struct device *d, u64 handle)
 
 void device_write_failed(struct device *d, u64 handle, struct rng *r)
 {
-	struct request *q = in_flight(d, handle);
+	struct request *q = complete(d, handle);
 
-	q->done_at = ++d->now;
 	q->lands &= rng_one_in(r, 2) ? 0 : rng_u64(r);
 	q->doomed = true;
 	land(d->seen, q);

@@ -47,7 +47,7 @@ struct device {
 	u64 now;
 	u32 stable[MAX_SECTORS];	/* on the media */
 	u32 seen[MAX_SECTORS];		/* what a read gives */
-	struct request req[MAX_REQUESTS];	/* alive, in the order of submission */
+	struct request req[MAX_REQUESTS];	/* alive; those that completed in that order */
 };
 
 enum crash {

@@ -22,6 +22,7 @@ struct media {
 	u32 bad_block;
 	int read_error;		/* ... like this */
 	int apply_error;
+	u32 apply_error_at;	/* this one fails, the first being 0 */
 };
 
 static void media_init(struct media *m, u32 slots, u32 segment_size)
@@ -94,9 +95,10 @@ static int media_apply(void *ctx, const struct wb_header *h, const struct wb_hea
 	CHECK(h->id > m->record.migrated && h->id <= m->record.migrated + m->g.nr_slots);
 	CHECK(h->nr_entries && h->block + h->nr_entries < m->g.slot_blocks);
 	CHECK(le16_to_cpu(raw->nr_entries) == h->nr_entries && le32_to_cpu(raw->crc) == h->crc);
-	m->applied++;
 	m->last_applied = pos;
-	return m->apply_error;
+	if (m->apply_error)
+		CHECKF(m->applied <= m->apply_error_at, "applied after an error");
+	return m->applied++ == m->apply_error_at ? m->apply_error : 0;
 }
 
 static void media_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const char *text)
@@ -346,7 +348,14 @@ static void test_errors(void)
 	m.read_error = 0;
 	m.apply_error = -ENOSPC;
 	CHECK(walk(&m) == -ENOSPC && m.applied == 1);
+	/* Whichever chunk it is: one that is known to be durable, or that counts because it is whole. */
+	m.apply_error = -ENOMEM;
+	for (i = 0; i < 3; i++) {
+		m.apply_error_at = i;
+		CHECK(walk(&m) == -ENOMEM && m.applied == i + 1);
+	}
 	m.apply_error = 0;
+	m.apply_error_at = 0;
 
 	test_case("what cannot be read is not torn");
 	m.read_error = -EIO;
@@ -354,6 +363,76 @@ static void test_errors(void)
 		m.bad_id = 1 + i / 4;
 		m.bad_block = i % 4;
 		CHECK(walk(&m) == (i == 1 ? 0 : -EIO));
+	}
+	media_exit(&m);
+}
+
+struct applied {
+	struct media *m;
+	u64 newest[100];	/* of each block: the place, 0 = none */
+};
+
+/* What recovery makes of tombstones: see walk_apply() of recovery.c. */
+static int tombstone_apply(void *ctx, const struct wb_header *h, const struct wb_header_disk *raw)
+{
+	u64 *newest = ((struct applied *)ctx)->newest;
+	struct wb_entry e;
+	u32 i;
+
+	for (i = 0; i < h->nr_entries; i++) {
+		wb_entry_decode(raw, i, &e);
+		if (e.flags & WB_ENTRY_TOMBSTONE) {
+			CHECK(!e.mask && e.crc && e.block + e.crc <= 100);
+			memset(newest + e.block, 0, e.crc * sizeof(*newest));
+		} else {
+			newest[e.block] = h->id * 16 + h->block + 1 + i;
+		}
+	}
+	return 0;
+}
+
+static int tombstone_read(void *ctx, u64 id, u32 block, u32 nr, void *to)
+{
+	memcpy(to, at(((struct applied *)ctx)->m, id, block), (size_t)nr << WB_BLOCK_SHIFT);
+	return 0;
+}
+
+/*
+ * Tombstones come to those who apply as they stand in the log, between the copies before and behind
+ * them, and what their block holds does not matter.
+ */
+static void test_tombstones(void)
+{
+	static const struct wb_walk_ops ops = { .read = tombstone_read, .apply = tombstone_apply };
+	struct wb_entry tomb = { .block = 20, .crc = 2, .flags = WB_ENTRY_TOMBSTONE };
+	struct media m;
+	struct applied a = { .m = &m };
+	struct wb_header h;
+	u32 crc, i;
+
+	test_case("tombstones where they stand");
+	media_init(&m, 4, 32 << 10);
+	/* Blocks 10 and 11, 20 to 22; then a tombstone over 20 and 21, block 21 again; block 40. */
+	crc = put(&m, 1, 0, 0, 2, 5, 0, NONE);
+	put(&m, 2, 0, 0, 3, 5, crc, NONE);
+	h = (struct wb_header){ .epoch = 5, .id = 2, .link = crc, .nr_entries = 3 };
+	wb_header_encode(&m.g, &h, (void *)at(&m, 2, 0));
+	put(&m, 3, 0, 0, 2, 5, h.crc, NONE);
+	wb_entry_encode((void *)at(&m, 3, 0), 0, &tomb);
+	tomb = (struct wb_entry){ .block = 21, .mask = 0xff, .crc = wb_data_crc(at(&m, 3, 2), 0xff) };
+	wb_entry_encode((void *)at(&m, 3, 0), 1, &tomb);
+	rng_fill(&(struct rng){ 1 }, at(&m, 3, 1), WB_BLOCK_SIZE);
+	h = (struct wb_header){ .epoch = 5, .id = 3, .link = h.crc, .nr_entries = 2 };
+	wb_header_encode(&m.g, &h, (void *)at(&m, 3, 0));
+	put(&m, 4, 0, 0, 1, 5, h.crc, NONE);
+
+	m.walk = (struct wb_walk){ .geom = &m.g, .record = &m.record, .ops = &ops, .ctx = &a };
+	CHECK(!wb_walk(&m.walk) && m.walk.state == WB_LOG_ENDS && m.walk.nr_chunks == 4);
+	for (i = 0; i < 100; i++) {
+		u64 place = i == 10 || i == 11 ? 16 + 1 + i - 10 : i == 21 ? 3 * 16 + 2 :
+			    i == 22 ? 2 * 16 + 3 : i == 40 ? 4 * 16 + 1 : 0;
+
+		CHECKF(a.newest[i] == place, "block %u", i);
 	}
 	media_exit(&m);
 }
@@ -690,6 +769,7 @@ int main(int argc, char **argv)
 	test_unreadable_tombstone();
 	test_lives();
 	test_errors();
+	test_tombstones();
 	test_search();
 	test_clean();
 	test_never_durable();

@@ -27,6 +27,7 @@ static void new_style(struct log *l)
 		.record = 1 + rng_below(r, 8),
 		.prepare = 1 + rng_below(r, 2),
 		.close = rng_one_in(r, 2) ? 0 : 1 + rng_below(r, 10),
+		.fail = rng_one_in(r, 4) ? 10 + rng_below(r, 60) : 0,
 		.max_entries = rng_one_in(r, 3) ? 1 : 1 + rng_below(r, l->geom.slot_blocks - 1),
 	};
 }
@@ -269,6 +270,9 @@ static bool step_write(struct log *l)
 	u64 s, pick = ~0ull;
 	u32 n = 0;
 
+	if (o->failed)
+		return false;		/* as rambuf.c: what follows would never count */
+
 	for (s = o->first; s < o->open; s++)
 		if (wb_order_chunk(o, s)->state == WB_CHUNK_SEALED && rng_one_in(&l->rng, ++n))
 			pick = s;
@@ -281,6 +285,33 @@ static bool step_write(struct log *l)
 	return true;
 }
 
+static bool now(struct log *l, u32 one_in)
+{
+	return one_in && rng_one_in(&l->rng, one_in);
+}
+
+/*
+ * A write of the log fails: some of it may arrive, as if it were on its way for ever. Or a flush: what
+ * it covered may still be lost. From then on nothing is begun that could make anything durable.
+ */
+static void log_fails(struct log *l, const char *what)
+{
+	u64 s;
+
+	trace("%s fails", what);
+	CHECK(l->order.failed && !wb_order_may_flush(&l->order));
+	CHECK(!wb_order_may_prepare(&l->order) && !wb_order_may_open(&l->order));
+	for (s = l->order.first; s < l->order.open; s++)
+		if (wb_order_chunk(&l->order, s)->state == WB_CHUNK_SEALED)
+			break;
+	/* Not even a chunk with PREFLUSH and FUA, which would be a flush of its own. */
+	if (s < l->order.open) {
+		struct wb_order copy = l->order;
+
+		CHECK(!wb_order_write(&copy, s, true));
+	}
+}
+
 static bool step_complete(struct log *l)
 {
 	struct wb_order *o = &l->order;
@@ -289,21 +320,23 @@ static bool step_complete(struct log *l)
 	u32 n = 0;
 
 	for (s = o->first; s < o->open; s++)
-		if (wb_order_chunk(o, s)->state == WB_CHUNK_WRITING && rng_one_in(&l->rng, ++n))
+		if (wb_order_chunk(o, s)->state == WB_CHUNK_WRITING &&
+		    l->chunks[l->first + s].handle && rng_one_in(&l->rng, ++n))
 			pick = s;
 	if (!n)
 		return false;
 	c = &l->chunks[l->first + pick];
+	if (now(l, l->style.fail)) {
+		c->handle = 0;
+		CHECK(!wb_order_written(o, pick, false));
+		log_fails(l, "a write");
+		return true;
+	}
 	disk_complete(&l->disk, c->handle);
 	trace("write %u completes", l->first + (u32)pick);
 	if (wb_order_written(o, pick, true))
 		check_durable(l);
 	return true;
-}
-
-static bool now(struct log *l, u32 one_in)
-{
-	return one_in && rng_one_in(&l->rng, one_in);
 }
 
 void log_stop(struct log *l)
@@ -389,6 +422,12 @@ bool log_step(struct log *l)
 		case 5:
 			if (!l->flush || !now(l, s->flushed))
 				break;
+			if (now(l, s->fail)) {
+				l->flush = 0;
+				CHECK(!wb_order_flushed(o, false));
+				log_fails(l, "a flush");
+				return true;
+			}
 			disk_flushed(&l->disk, l->flush);
 			l->flush = 0;
 			trace("flush completes");

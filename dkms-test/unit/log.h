@@ -8,6 +8,9 @@
  * in log order, and checks the device itself: is what order.c calls durable on the media, is a slot
  * that it reuses really free in whatever record a crash could leave?
  *
+ * A write or a flush of the log may fail: nothing that was acknowledged is lost by it, and nothing
+ * more is. Such a life can only end in a crash.
+ *
  * log_recover() does what the module does at its start: picks the record, walks, cuts, begins a
  * life. What the walk accepts is held against the list, byte by byte.
  *
@@ -34,7 +37,7 @@ struct model_chunk {
 
 /* How this life behaves: one in so many steps, 0 = never. */
 struct log_style {
-	u32 seal, write, complete, flush, flushed, migrate, record, prepare, close;
+	u32 seal, write, complete, flush, flushed, migrate, record, prepare, close, fail;
 	u32 max_entries;
 };
 

@@ -397,7 +397,7 @@ static void one_run(const struct wb_geom *g, u64 seed, u32 lives, u32 every)
 		steps = 5 + rng_below(&l.rng, rng_one_in(&l.rng, 3) ? 400 : 60);
 		stop_at = rng_one_in(&l.rng, 2) ? rng_below(&l.rng, steps) : ~0u;
 		for (i = 0; i < steps; i++) {
-			if (l.phase == LOG_RUNS && i >= stop_at) {
+			if (l.phase == LOG_RUNS && i >= stop_at && !l.order.failed) {
 				log_stop(&l);
 				stop_at = ~0u;
 			}
