@@ -97,13 +97,15 @@ struct wb_bio {
 	u64 need;	/* a flush or FUA write waits until all chunks before this seq are durable;
 			 * WB_BIO_FLUSH_BACKING: through_done when it was issued
 			 */
-	u32 slot;	/* a read of the cache device holds a reference on this slot */
+	struct bvec_iter it;	/* a read of the cache device: what it was asked for */
+	u32 slot;	/* and it holds a reference on this slot */
 	u8 kind;	/* enum wb_bio_kind */
 };
 
 enum wb_bio_kind {
 	WB_BIO_PLAIN = 0,	/* nothing to do at its end */
 	WB_BIO_READ_CACHE,
+	WB_BIO_READ_AGAIN,	/* that failed: on its slow path */
 	WB_BIO_READ_BACKING,
 	WB_BIO_THROUGH,		/* a write in mode drained */
 	WB_BIO_FLUSH_BACKING,	/* a FLUSH in mode drained */

@@ -8,6 +8,9 @@
  *   nowhere      the backing device is current, for what is dirty is in the index
  *   several      sectors here and there: composed by a work item, newest first (compose)
  *
+ * A read of the cache device that fails is done again by that work item, block by block: what is
+ * clean is read from the backing device instead, what is dirty once more from where it is.
+ *
  * Neighbours of one kind are read in one go: what fits is taken with dm_accept_partial_bio(), and
  * device-mapper comes again for the rest.
  */
@@ -113,6 +116,7 @@ static bool copy_from_ram(struct wb_cache *c, struct bio *bio, struct bvec_iter 
 struct piece {
 	u32 place;
 	u8 mask;
+	bool clean;	/* the backing device has the same, or something newer */
 };
 
 static void copy_sectors(void *to, const void *from, u8 mask)
@@ -147,7 +151,11 @@ static u32 find_pieces(struct wb_cache *c, const struct want *w, struct piece *p
 			continue;
 		}
 		atomic_inc(&c->slot_refs[wb_place_slot(c, p)]);
-		pieces[nr++] = (struct piece){ .place = p, .mask = mask };
+		pieces[nr++] = (struct piece){
+			.place = p,
+			.mask = mask,
+			.clean = wb_place_id(c, p) <= READ_ONCE(c->log.order.migrated),
+		};
 	}
 	*missing = left;
 	return nr;
@@ -158,53 +166,88 @@ static u64 place_offset(const struct wb_cache *c, u32 place)
 	return WB_FIRST_SLOT_OFFSET + ((u64)place << WB_BLOCK_SHIFT);
 }
 
+/*
+ * Read the pieces that are on the cache device. @missing: sectors to be read from the backing device;
+ * those of clean pieces are added that cannot be read (@again: they have failed just now). Puts the
+ * references. Return: 0 or -EIO.
+ */
+static int read_pieces(struct wb_cache *c, const struct piece *pieces, u32 nr, bool again, void *to,
+		       void *tmp, u8 *missing)
+{
+	int err = 0, bad;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		bad = again && pieces[i].clean;
+		if (!err && !bad) {
+			bad = wb_io_sync(c->cache, REQ_OP_READ, place_offset(c, pieces[i].place), tmp,
+					 WB_BLOCK_SIZE);
+			if (bad) {
+				wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
+				wb_degrade(c);
+			}
+		}
+		wb_put_slot(c, wb_place_slot(c, pieces[i].place));
+		if (bad && pieces[i].clean)
+			*missing |= pieces[i].mask;
+		else if (bad)
+			err = -EIO;
+		else if (!err)
+			copy_sectors(to, tmp, pieces[i].mask);
+	}
+	return err;
+}
+
+static int compose_block(struct wb_cache *c, const struct want *w, bool again, void *to, void *tmp)
+{
+	struct piece pieces[WB_BLOCK_SECTORS];
+	spinlock_t *lock = wb_bucket_lock(c, w->block);
+	bool rotten = false;
+	u8 missing;
+	int err;
+	u32 nr;
+
+	spin_lock(lock);
+	nr = find_pieces(c, w, pieces, to, &missing, &rotten);
+	spin_unlock(lock);
+	if (rotten) {
+		while (nr)
+			wb_put_slot(c, wb_place_slot(c, pieces[--nr].place));
+		return -EIO;
+	}
+	err = read_pieces(c, pieces, nr, again, to, tmp, &missing);
+	if (err || !missing)
+		return err;
+	err = wb_io_sync(c->backing, REQ_OP_READ, w->block << WB_BLOCK_SHIFT, tmp,
+			 hweight8(wb_block_mask(&c->super.geom, w->block)) << SECTOR_SHIFT);
+	if (err) {
+		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
+		wb_degrade(c);
+		return err;
+	}
+	copy_sectors(to, tmp, missing);
+	return 0;
+}
+
 static void compose(struct work_struct *work)
 {
 	struct bio *bio = wb_slow_bio(work);
 	struct wb_cache *c = wb_bio(bio)->c;
-	struct piece pieces[WB_BLOCK_SECTORS];
+	bool again = wb_bio(bio)->kind == WB_BIO_READ_AGAIN;
 	struct bvec_iter it = bio->bi_iter;
-	struct want w = want_at(it.bi_sector, bio_sectors(bio));
 	struct page *pages = mempool_alloc(&c->page_pool, GFP_NOIO);
 	void *to = page_address(pages);
-	void *tmp = to + WB_BLOCK_SIZE;
-	spinlock_t *lock = wb_bucket_lock(c, w.block);
-	bool rotten = false;
-	u64 offset;
-	u8 missing;
-	u32 nr, i;
+	struct want w;
 	int err = 0;
 
-	spin_lock(lock);
-	nr = find_pieces(c, &w, pieces, to, &missing, &rotten);
-	spin_unlock(lock);
-	if (rotten)
-		err = -EIO;
-	for (i = 0; i < nr; i++) {
+	while (!err && it.bi_size) {
+		w = want_at(it.bi_sector, it.bi_size >> SECTOR_SHIFT);
+		err = compose_block(c, &w, again, to, to + WB_BLOCK_SIZE);
 		if (!err)
-			err = wb_io_sync(c->cache, REQ_OP_READ, place_offset(c, pieces[i].place),
-					 tmp, WB_BLOCK_SIZE);
-		if (err && !rotten)
-			wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
-		wb_put_slot(c, wb_place_slot(c, pieces[i].place));
-		if (!err)
-			copy_sectors(to, tmp, pieces[i].mask);
+			copy_to_bio(bio, &it, to + (w.first << SECTOR_SHIFT), w.nr);
 	}
-	if (!err && missing) {
-		offset = w.block << WB_BLOCK_SHIFT;
-		err = wb_io_sync(c->backing, REQ_OP_READ, offset, tmp,
-				 hweight8(wb_block_mask(&c->super.geom, w.block)) << SECTOR_SHIFT);
-		if (err)
-			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
-		else
-			copy_sectors(to, tmp, missing);
-	}
-	if (!err)
-		copy_to_bio(bio, &it, to + (w.first << SECTOR_SHIFT), w.nr);
-	else
-		wb_degrade(c);
-
 	mempool_free(pages, &c->page_pool);
+	wb_bio(bio)->kind = WB_BIO_PLAIN;
 	bio->bi_status = errno_to_blk_status(err);
 	bio_endio(bio);
 }
@@ -294,6 +337,7 @@ int wb_map_read(struct wb_cache *c, struct bio *bio)
 		wb->kind = WB_BIO_READ_CACHE;
 		wb->slot = wb_place_slot(c, place);
 		bio_set_dev(bio, c->cache);
+		wb->it = bio->bi_iter;
 		bio->bi_iter.bi_sector = (place_offset(c, place) >> SECTOR_SHIFT) + w.first;
 		return DM_MAPIO_REMAPPED;
 	case WB_ON_BACKING:
@@ -329,15 +373,22 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 
 	switch (wb->kind) {
 	case WB_BIO_READ_CACHE:
-		if (unlikely(bad)) {
-			wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
+		wb_put_slot(c, wb->slot);
+		if (likely(!bad))
+			break;
+		wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
+		wb_degrade(c);
+		wb->kind = WB_BIO_READ_AGAIN;
+		bio->bi_iter = wb->it;
+		wb_go_slow(c, c->slow_wq, bio, compose);
+		return DM_ENDIO_INCOMPLETE;
+	case WB_BIO_FLUSH_BACKING:
+		if (likely(!*status)) {
+			through_flushed(c, wb->need);
+		} else if (bad) {
+			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
 			wb_degrade(c);
 		}
-		wb_put_slot(c, wb->slot);
-		break;
-	case WB_BIO_FLUSH_BACKING:
-		if (likely(!*status))
-			through_flushed(c, wb->need);
 		break;
 	case WB_BIO_THROUGH:
 		/* Counted before it is acknowledged: a FLUSH issued after that covers it. */

@@ -245,13 +245,17 @@ static int begin_life(struct wb_cache *c, const struct wb_walk *w, int good)
 static int walk_log(struct recovery *r, struct wb_walk *w)
 {
 	struct wb_cache *c = r->c;
+	bool unreadable;
 	int err;
 
 	err = wb_walk(w);
-	if (err == -EIO)
-		wb_err(c, "needs check: the cache device cannot be read at segment %llu, block %u of its slot. Nothing was changed. Run writeboost-ctl check",
+	unreadable = err == -EIO ||
+		     (!err && w->state == WB_LOG_DAMAGED && w->bad_why == WB_READ_ERROR);
+	/* Nobody shall repair a device that is merely away. */
+	if (unreadable)
+		wb_err(c, "needs check: the cache device cannot be read at segment %llu, block %u of its slot. Nothing was changed. If the device was away, try again when it is back; else run writeboost-ctl check",
 		       w->bad_id, w->bad_block);
-	if (!err && w->state == WB_LOG_DAMAGED)
+	else if (!err && w->state == WB_LOG_DAMAGED)
 		wb_err(c, "needs check: the log is damaged at segment %llu, block %u of its slot (%s). Nothing was changed. Run writeboost-ctl check, then repair",
 		       w->bad_id, w->bad_block, wb_verdict_text(w->bad_why));
 	if (err == -EIO || (!err && w->state == WB_LOG_DAMAGED))

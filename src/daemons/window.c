@@ -163,6 +163,7 @@ static void block_is_bad(struct wb_migrator *m, struct wb_cand *cand, const char
 static void verify_window(struct wb_window *w, struct wb_cand *cand, u32 nr)
 {
 	struct wb_cache *c = w->m->c;
+	bool passed = w->read_error;
 	u32 i;
 
 	for (i = 0; i < nr; i++) {
@@ -172,10 +173,15 @@ static void verify_window(struct wb_window *w, struct wb_cand *cand, u32 nr)
 			       WB_FIRST_SLOT_OFFSET + ((u64)cand[i].place << WB_BLOCK_SHIFT),
 			       page_address(w->pages[i]), WB_BLOCK_SIZE)) {
 			block_is_bad(w->m, &cand[i], "read error on the cache device");
+			passed = false;
 			continue;
 		}
 		if (wb_data_crc(page_address(w->pages[i]), cand[i].mask) != cand[i].crc)
 			block_is_bad(w->m, &cand[i], "checksum mismatch on the cache device");
+	}
+	if (passed) {	/* it has passed: nobody else counts it */
+		wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
+		wb_degrade(c);
 	}
 }
 

@@ -22,10 +22,15 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-/* May sleep; contents are zero. Only called while a device is being set up or recovered. */
+/*
+ * May sleep; contents are zero. Only called while a device is being set up or recovered. An index too
+ * large for this machine is refused: nobody is killed to make room for it.
+ */
 static inline void *wb_zalloc(size_t bytes)
 {
-	return bytes < (1u << 20) ? kvzalloc(bytes, GFP_KERNEL) : vzalloc(bytes);
+	gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
+
+	return bytes < (1u << 20) ? kvmalloc(bytes, gfp) : __vmalloc(bytes, gfp);
 }
 
 static inline void wb_free(void *p)
