@@ -10,7 +10,7 @@
 
 struct plan plan = {
 	.magic = STATE_MAGIC, .seed = 1, .sectors = 8192, .writers = 4, .grain = 1, .max = MAX_IO,
-	.discard = 4, .sync = 1, .life = 1,
+	.discard = 4, .flush = 8, .fua = 6, .life = 1,
 };
 u32 nr_ops = 1000, reads = 30, lives = 10, toggle;
 const char *name;
@@ -76,11 +76,11 @@ static struct op nth_op(u32 life, u32 w, u32 k)
 	u32 dice = random_below(&rng, 100);
 	struct op op = { .kind = WRITE };
 
-	if (dice < 8 && plan.sync)
+	if (dice < plan.flush)
 		op.kind = FLUSH;
-	else if (dice < 14 && plan.sync)
+	else if (dice < plan.flush + plan.fua)
 		op.kind = FUA;
-	else if (dice >= 14 && dice < 14 + plan.discard)
+	else if (dice < plan.flush + plan.fua + plan.discard)
 		op.kind = DISCARD;
 	if (op.kind == FLUSH)
 		return op;
@@ -601,10 +601,14 @@ bool plan_option(const char *key, const char *value)
 	else if (!strcmp(key, "--discards"))
 		plan.discard = number(value);
 	else if (!strcmp(key, "--sync"))
-		plan.sync = yes(value);
+		plan.flush = yes(value) ? 8 : 0, plan.fua = yes(value) ? 6 : 0;
+	else if (!strcmp(key, "--flushes"))
+		plan.flush = number(value);
+	else if (!strcmp(key, "--fuas"))
+		plan.fua = number(value);
 	else
 		return false;
-	if (plan.max > MAX_IO || reads > 95 || plan.discard > 86)
-		die("--max is at most %u, --reads at most 95, --discards at most 86", MAX_IO);
+	if (plan.max > MAX_IO || reads > 95 || plan.discard + plan.flush + plan.fua > 100)
+		die("--max is at most %u, --reads 95, discards, flushes and FUA writes together 100", MAX_IO);
 	return true;
 }

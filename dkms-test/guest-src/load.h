@@ -37,8 +37,9 @@ struct plan {
 	u32 writers;
 	u32 grain;
 	u32 max;
-	u32 discard;
-	u32 sync;
+	u32 discard;	/* percent of the operations, as the next two */
+	u32 flush;
+	u32 fua;
 	u32 life;
 };
 

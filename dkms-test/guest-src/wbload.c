@@ -15,7 +15,8 @@
  *
  * Options: --seed N, --writers N (1 to 8), --sectors N (the part of the device that is used), --grain N (sectors;
  * everything is a multiple of it), --ops N (each writer's; of `kill` the most in one life), --reads PERCENT, --discard
- * yes|no, --max SECTORS (longest write), --toggle yes|no (messages during the load), --lives N, --sync yes|no (flushes and FUA).
+ * yes|no, --max SECTORS (longest write), --toggle yes|no (messages during the load), --lives N, --sync yes|no (flushes and FUA),
+ * --discards, --flushes, --fuas PERCENT of the operations.
  */
 #include <errno.h>
 #include <stdio.h>
