@@ -45,7 +45,7 @@ try_fs()
 	use 2
 	sums >/tmp/sums.1
 	umount "$place"
-	[ "$(status_of dirty)" -gt 100 ] || fail "only $(status_of dirty) blocks were dirty: this tests nothing"
+	[ "$(status_of dirty)" -gt 20 ] || fail "only $(status_of dirty) blocks were dirty: this tests nothing"
 	dm_remove wb
 
 	# Dirty data stayed on the cache device.

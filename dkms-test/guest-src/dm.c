@@ -70,12 +70,24 @@ int dm_remove(const char *name)
 	return call(DM_DEV_REMOVE, name, &a);
 }
 
-int dm_create(const char *name, u64 sectors, const char *target, const char *params)
+int dm_create_empty(const char *name)
 {
 	union arg a = {};
-	int err;
 
-	err = call(DM_DEV_CREATE, name, &a);
+	return call(DM_DEV_CREATE, name, &a);
+}
+
+int dm_status(const char *name)
+{
+	union arg a = {};
+
+	return call(DM_TABLE_STATUS, name, &a);
+}
+
+int dm_create(const char *name, u64 sectors, const char *target, const char *params)
+{
+	int err = dm_create_empty(name);
+
 	if (err)
 		return err;
 	err = dm_load(name, sectors, target, params);

@@ -34,10 +34,12 @@ struct wb_status {
 
 /* All of these return 0 or an errno. */
 int dm_create(const char *name, u64 sectors, const char *target, const char *params);
+int dm_create_empty(const char *name);
 int dm_load(const char *name, u64 sectors, const char *target, const char *params);
 int dm_suspend(const char *name, bool noflush);
 int dm_resume(const char *name);
 int dm_remove(const char *name);
+int dm_status(const char *name);
 int dm_message(const char *name, const char *text);
 
 /* The node of a device, /dev/dm-N, in a buffer that the next call overwrites. Dies without it. */
