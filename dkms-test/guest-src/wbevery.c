@@ -306,7 +306,9 @@ static int recreate(void)
 	err = dm_remove(t.name);
 	if (err)
 		die("life %u: the device is not removed: %s", t.n, strerror(err));
-	return create();
+	err = create();
+	past = past && err;
+	return err;
 }
 
 /* All of a life. Return: 0 when it came to its end, or the error that the cut brought. */
@@ -322,7 +324,7 @@ static int live(void)
 	       recreate() ?: read_all() ?: some_writes(6) ?: discard_at(64, 64) ?:
 	       drain() ?: read_all() ?: some_writes(4) ?: flush() ?: some_writes(3) ?: discard_at(0, 40) ?:
 	       suspend(false) ?: undrain() ?: some_writes(5) ?: flush() ?: read_all() ?:
-	       drain() ?: recreate() ?: some_writes(5) ?: flush() ?: read_all();
+	       drain() ?: some_writes(4) ?: recreate() ?: some_writes(5) ?: flush() ?: read_all();
 }
 
 /* ---------------------------------------------------------------- the verdict */
