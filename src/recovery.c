@@ -33,6 +33,7 @@ struct recovery {
 	atomic_t in_flight;
 	struct completion done;
 	struct page *pages[AHEAD];
+	struct page *bounce;	/* for headers behind the first: their buffers need not be aligned */
 	struct ahead ahead[AHEAD];
 };
 
@@ -135,10 +136,19 @@ static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *buf)
 	struct recovery *r = ctx;
 	const struct wb_geom *g = &r->c->super.geom;
 
-	if (block || nr > 1)
-		return wb_io_sync(r->c->cache, REQ_OP_READ,
-				  wb_slot_offset(g, wb_slot_of(g, id), block), buf,
+	u64 offset = wb_slot_offset(g, wb_slot_of(g, id), block);
+	int err;
+
+	if (nr > 1)
+		return wb_io_sync(r->c->cache, REQ_OP_READ, offset, buf,
 				  (size_t)nr << WB_BLOCK_SHIFT);
+	if (block) {
+		err = wb_io_sync(r->c->cache, REQ_OP_READ, offset, page_address(r->bounce),
+				 WB_BLOCK_SIZE);
+		if (!err)
+			memcpy(buf, page_address(r->bounce), WB_BLOCK_SIZE);
+		return err;
+	}
 	if (id < r->first || id >= r->first + r->nr)
 		read_ahead(r, id);
 	if (r->ahead[id - r->first].bad)
@@ -313,6 +323,9 @@ int wb_recover(struct wb_cache *c)
 		return -ENOMEM;
 	r->c = c;
 	init_completion(&r->done);
+	r->bounce = alloc_page(GFP_KERNEL);
+	if (!r->bounce)
+		goto out;
 	for (i = 0; i < AHEAD; i++) {
 		r->pages[i] = alloc_page(GFP_KERNEL);
 		if (!r->pages[i])
@@ -323,6 +336,8 @@ out:
 	for (i = 0; i < AHEAD; i++)
 		if (r->pages[i])
 			__free_page(r->pages[i]);
+	if (r->bounce)
+		__free_page(r->bounce);
 	kvfree(r);
 	return err;
 }
