@@ -90,6 +90,9 @@ struct wb_bucket_lock {
 	spinlock_t lock;
 } ____cacheline_aligned_in_smp;
 
+/* A discard that is not aligned covers fewer whole blocks than a tombstone can, never more. */
+#define WB_MAX_DISCARD_SECTORS	(WB_MAX_TOMBSTONE_BLOCKS << WB_BLOCK_SECTOR_SHIFT)
+
 /* Per bio, in dm's per-bio data. */
 struct wb_bio {
 	struct wb_cache *c;
@@ -352,6 +355,7 @@ static inline bool wb_failed(const struct wb_cache *c)
 /* io.c: synchronous I/O, for starting, stopping and slow paths; sleeps. Counts errors. */
 int wb_io_sync(struct block_device *bdev, blk_opf_t opf, u64 offset, void *buf, size_t len);
 int wb_io_flush(struct block_device *bdev);
+int wb_flush_backing(struct wb_cache *c);
 
 /* Hand a bio to a slow path, which owns it from then on. Allocates nothing. */
 static inline int wb_go_slow(struct wb_cache *c, struct workqueue_struct *wq, struct bio *bio,

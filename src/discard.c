@@ -111,9 +111,7 @@ static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
 	submit_bio_wait(&bio);
 	status = bio.bi_status;
 	bio_uninit(&bio);
-	if (!status && wb_io_flush(c->backing)) {
-		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
-		atomic_inc(&c->backing_flush_failures);
+	if (!status && wb_flush_backing(c)) {
 		wb_degrade(c);
 		status = BLK_STS_IOERR;
 	}
@@ -154,5 +152,8 @@ int wb_map_discard(struct wb_cache *c, struct bio *bio)
 	}
 	if (wb_failed(c))
 		return DM_MAPIO_KILL;
+	/* The limits say so; but a tombstone must never say more than recovery takes. */
+	if (bio_sectors(bio) > WB_MAX_DISCARD_SECTORS)
+		dm_accept_partial_bio(bio, WB_MAX_DISCARD_SECTORS);
 	return wb_go_slow(c, c->discard_wq, bio, discard_work);
 }

@@ -43,6 +43,56 @@ int wb_io_sync(struct block_device *bdev, blk_opf_t opf, u64 offset, void *buf, 
 	return err ? -EIO : 0;
 }
 
+struct backing_flush {
+	struct wb_cache *c;
+	struct completion done;
+};
+
+/*
+ * Here, not by whoever waits: the device may end the next flush, somebody else's, right after this, and
+ * that one may succeed although what this one covered is gone.
+ */
+static void backing_flush_endio(struct bio *bio)
+{
+	struct backing_flush *f = bio->bi_private;
+	struct wb_cache *c = f->c;
+
+	if (bio->bi_status) {
+		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
+		if (READ_ONCE(c->flush_backing) &&
+		    atomic64_read(&c->through_done) > atomic64_read(&c->through_flushed))
+			WRITE_ONCE(c->through_lost, true);
+		atomic_inc(&c->backing_flush_failures);
+	}
+	complete(&f->done);
+}
+
+/**
+ * wb_flush_backing() - flush the backing device, and remember what a failure may have taken
+ * @c: the cache
+ *
+ * A batch of migration under way is written again then (backing_flush_failures), and FLUSH fails from
+ * then on if anything that went past the log was not flushed yet (through_lost).
+ *
+ * Context: sleeps. Counts errors. Return: 0 or -EIO.
+ */
+int wb_flush_backing(struct wb_cache *c)
+{
+	struct backing_flush f = { .c = c };
+	struct bio bio;
+	int err;
+
+	init_completion(&f.done);
+	bio_init(&bio, c->backing, NULL, 0, REQ_OP_WRITE | REQ_SYNC | REQ_PREFLUSH);
+	bio.bi_end_io = backing_flush_endio;
+	bio.bi_private = &f;
+	submit_bio(&bio);
+	wait_for_completion_io(&f.done);
+	err = bio.bi_status ? -EIO : 0;
+	bio_uninit(&bio);
+	return err;
+}
+
 /* Context: sleeps. Return: 0 or -EIO. */
 int wb_io_flush(struct block_device *bdev)
 {

@@ -11,9 +11,6 @@
 #include "daemons/daemons.h"
 #include "recovery.h"
 
-/* A discard that is not aligned covers fewer whole blocks than this, never more. */
-#define MAX_DISCARD_SECTORS	(WB_MAX_TOMBSTONE_BLOCKS << WB_BLOCK_SECTOR_SHIFT)
-
 /* ---------------------------------------------------------------- constructing */
 
 static int parse_options(struct wb_target *t, struct dm_arg_set *as)
@@ -251,23 +248,24 @@ static int wb_preresume(struct dm_target *ti)
 	int err = 0, k;
 
 	/*
-	 * The devices may have changed since the constructor looked. To reclaim memory here by writing
-	 * to this device, which is still suspended, would be to wait for oneself.
+	 * To reclaim memory here by writing to this device, which is still suspended, would be to wait
+	 * for oneself.
 	 */
 	noio = memalloc_noio_save();
+	/* The devices may have changed since the constructor looked. */
 	if (fresh)
 		err = check_devices(t) ?: check_super(t);
+	if (fresh && !err) {
+		err = wb_cache_get(t);
+		t->health = err == -EUCLEAN ? WB_HEALTH_NEEDS_CHECK : WB_HEALTH_OK;
+	}
 	memalloc_noio_restore(noio);
 	if (err)
 		return err;
-
-	if (fresh) {
-		err = wb_cache_get(t);
-		t->health = err == -EUCLEAN ? WB_HEALTH_NEEDS_CHECK : WB_HEALTH_OK;
-		if (err)
-			return err;
-	}
+	/* Against the destructor of the table before, which takes its own out. */
+	mutex_lock(&wb_registry_lock);
 	WRITE_ONCE(t->cache->ti, ti);
+	mutex_unlock(&wb_registry_lock);
 	for (k = 0; fresh && k < WB_NR_KNOBS; k++)
 		wb_knob_set(t->cache, k, t->knob[k]);
 	return wb_cache_start(t->cache);
@@ -425,8 +423,8 @@ static void wb_io_hints(struct dm_target *ti, struct queue_limits *limits)
 	limits->io_opt = t->super.geom.slot_blocks << WB_BLOCK_SHIFT;
 	/* A partial discard would only be passed down; and dropping copies takes time. */
 	limits->discard_granularity = max_t(unsigned int, WB_BLOCK_SIZE, limits->discard_granularity);
-	limits->max_hw_discard_sectors = min(limits->max_hw_discard_sectors, MAX_DISCARD_SECTORS);
-	limits->max_discard_sectors = min(limits->max_discard_sectors, MAX_DISCARD_SECTORS);
+	limits->max_hw_discard_sectors = min(limits->max_hw_discard_sectors, WB_MAX_DISCARD_SECTORS);
+	limits->max_discard_sectors = min(limits->max_discard_sectors, WB_MAX_DISCARD_SECTORS);
 }
 
 static struct target_type writeboost = {

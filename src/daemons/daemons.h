@@ -48,6 +48,11 @@ int wb_flush_all(struct wb_cache *c, bool close);
 void wb_purge_slot(struct wb_cache *c, u32 slot);
 
 void wb_flush_init(struct wb_cache *c);
+/*
+ * A request that may have taken chunks with it failed: nothing that is not durable by now becomes so,
+ * and who waits for that gets an error. Any context.
+ */
+void wb_flush_log_failed(struct wb_cache *c);
 void wb_flush_stop(struct wb_cache *c);
 
 /* sync.c */

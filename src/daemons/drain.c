@@ -121,8 +121,7 @@ void wb_drain_failed(struct wb_cache *c)
  */
 static void undrain_failed(struct wb_cache *c)
 {
-	if (atomic64_read(&c->through_done) > atomic64_read(&c->through_flushed)) {
-		WRITE_ONCE(c->through_lost, true);
+	if (READ_ONCE(c->through_lost)) {
 		wb_err(c, "cannot flush the backing device; staying in mode drained. What was written in this mode since the last FLUSH may be lost: FLUSH fails until the device is created again");
 	} else {
 		wb_err(c, "cannot flush the backing device; staying in mode drained");
@@ -142,8 +141,7 @@ bool wb_undrain_step(struct wb_cache *c)
 		if (atomic_read(&c->through))
 			return false;	/* the last one kicks */
 		/* From here on FLUSH goes to the log: what was written before it must be durable. */
-		if (wb_io_flush(c->backing)) {
-			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
+		if (wb_flush_backing(c)) {
 			undrain_failed(c);
 			WRITE_ONCE(c->mode, WB_MODE_DRAINED);
 			wb_flush_kick(c);

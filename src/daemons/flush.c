@@ -92,6 +92,20 @@ static void completed(struct wb_cache *c, bool ok, bool moved, bool closed, stru
 		wb_flush_kick(c);
 }
 
+void wb_flush_log_failed(struct wb_cache *c)
+{
+	struct bio_list done;
+	unsigned long flags;
+
+	bio_list_init(&done);
+	spin_lock_irqsave(&c->log.lock, flags);
+	c->log.order.failed = true;
+	take_finished(c, &done);
+	wake_up_all(&c->durable_wait);
+	spin_unlock_irqrestore(&c->log.lock, flags);
+	end_all(&done);
+}
+
 static void chunk_endio(struct bio *bio)
 {
 	struct wb_chunk *chunk = bio->bi_private;
@@ -192,6 +206,9 @@ void wb_flush_push(struct wb_cache *c)
 		spin_lock_irqsave(&log->lock, flags);
 		wb_log_seal_full(log);
 		wb_log_open(log);
+		/* Or nobody can seal: what was written and nobody flushed holds its places till then. */
+		if (o->open - o->first > WB_ORDER_CHUNKS / 2)
+			c->need = max(c->need, o->open);
 		commit = commit_now(c);
 		if (commit && o->open < c->need)
 			wb_log_seal(log, false);

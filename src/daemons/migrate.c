@@ -210,9 +210,8 @@ static int migrate_batch(struct wb_migrator *m)
 		return -EIO;
 	}
 	/* A failed flush by somebody else may have dropped what this batch wrote, too. */
-	if (m->nr && (wb_io_flush(c->backing) ||
+	if (m->nr && (wb_flush_backing(c) ||
 		      failures != atomic_read(&c->backing_flush_failures))) {
-		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
 		wb_err(c, "cannot flush the backing device; dirty data stays on the cache device and is tried again");
 		return -EIO;
 	}

@@ -10,15 +10,45 @@
  */
 #include "daemons.h"
 
+struct record_write {
+	struct wb_cache *c;
+	struct completion done;
+};
+
+/*
+ * Where FUA is a write and a flush of the device, what failed may be the flush, and with it went what
+ * chunks it covered: nothing of the log that is not durable by now is trusted any more. Said here, for
+ * the device may end the next flush, of somebody's commit, right after this.
+ */
+static void record_endio(struct bio *bio)
+{
+	struct record_write *w = bio->bi_private;
+
+	if (bio->bi_status)
+		wb_flush_log_failed(w->c);
+	complete(&w->done);
+}
+
 int wb_record_write(struct wb_cache *c, int copy)
 {
-	void *block = c->record_block;
+	struct record_write w = { .c = c };
+	struct bio_vec vec;
+	struct bio bio;
 	int err;
 
 	c->record.seq++;
-	wb_record_encode(&c->super.geom, &c->record, block);
-	err = wb_io_sync(c->cache, REQ_OP_WRITE | REQ_FUA, WB_RECORD_OFFSET(copy), block,
-			 WB_BLOCK_SIZE);
+	wb_record_encode(&c->super.geom, &c->record, c->record_block);
+	init_completion(&w.done);
+	bio_init(&bio, c->cache, &vec, 1, REQ_OP_WRITE | REQ_SYNC | REQ_FUA);
+	bio.bi_iter.bi_sector = WB_RECORD_OFFSET(copy) >> SECTOR_SHIFT;
+	bio.bi_end_io = record_endio;
+	bio.bi_private = &w;
+	__bio_add_page(&bio, virt_to_page(c->record_block), WB_BLOCK_SIZE,
+		       offset_in_page(c->record_block));
+	submit_bio(&bio);
+	wait_for_completion_io(&w.done);
+	err = bio.bi_status ? -EIO : 0;
+	bio_uninit(&bio);
 	if (err)
 		wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
 	return err;
