@@ -247,9 +247,9 @@ static int take(struct work *w, struct wb_pos cut)
 		/* The first chunk of a log that starts in an earlier life has nothing to link to. */
 		follows = link_known ? f->link == link : f->id == r->migrated + 1 && !f->chunk;
 		at = (struct wb_pos){ f->id, f->chunk };
-		if (wb_pos_cmp(at, durable) > 0 &&
-		    (r->clean || !follows || !whole(w, f)))
-			return 0;	/* a torn tail: nobody was told of this or what follows */
+		/* A torn tail: nobody was told of this or what follows. What is whole recovery would take. */
+		if (wb_pos_cmp(at, durable) > 0 && (!follows || !whole(w, f)))
+			return 0;
 		if (!follows)
 			hole(w->s, i ? w->v[i - 1].id : r->migrated + 1, end);
 		e = add_chunk(w, f, cut);
