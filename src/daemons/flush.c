@@ -399,28 +399,40 @@ bool wb_log_hopeless(struct wb_cache *c)
 	if (!READ_ONCE(c->migration_stuck))
 		return false;
 	spin_lock_irq(&c->log.lock);
-	/* Room that is made, but not recorded yet, is room. */
-	full = c->log.order.prepared + 1 > c->log.order.migrated + c->log.order.nr_slots;
+	/* Room that is made, but not recorded yet, is room; and so is what is prepared. */
+	full = c->log.order.prepared + 1 > c->log.order.migrated + c->log.order.nr_slots &&
+	       c->log.order.current_id == c->log.order.prepared;
 	spin_unlock_irq(&c->log.lock);
 	return full;
 }
 
 /*
- * Let held writes go on, in order, until one cannot. They are given back when device-mapper wants
- * them (noflush suspend), and errored when nothing can make room any more.
+ * Let a held write go on. It is given back when device-mapper wants it (noflush suspend), and errored
+ * when nothing can make the room that it still lacks. Return: false if it has to be held on.
  */
+static bool resume_one(struct wb_cache *c, struct bio *bio)
+{
+	if (READ_ONCE(c->requeue))
+		bio->bi_status = BLK_STS_DM_REQUEUE;
+	else if (wb_failed(c))
+		bio->bi_status = BLK_STS_IOERR;
+	else if (wb_write_continue(c, bio))
+		return true;
+	else if (wb_log_hopeless(c))
+		bio->bi_status = BLK_STS_IOERR;
+	else
+		return false;
+	bio_endio(bio);
+	return true;
+}
+
+/* In order, until one cannot. */
 static void resume_deferred(struct wb_cache *c)
 {
 	struct bio *bio;
 
 	while ((bio = deferred_pop(c))) {
-		if (READ_ONCE(c->requeue))
-			bio->bi_status = BLK_STS_DM_REQUEUE;
-		else if (wb_log_hopeless(c))
-			bio->bi_status = BLK_STS_IOERR;
-		if (bio->bi_status) {
-			bio_endio(bio);
-		} else if (!wb_write_continue(c, bio)) {
+		if (!resume_one(c, bio)) {
 			spin_lock(&c->deferred_lock);
 			bio_list_add_head(&c->deferred, bio);
 			spin_unlock(&c->deferred_lock);
