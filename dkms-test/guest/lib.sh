@@ -12,6 +12,7 @@
 # A case's header may hold, each on a comment line of its own:
 #	# tier: fast|full|soak		when it is run (default full)
 #	# time-limit: SECONDS		default 120; `soak` for what goes on for soak_seconds
+#	# not-on-uml: REASON		why the sanitizer kernels cannot run it
 #	# needs: WORD...		kernel modules or programs; skipped where one is missing
 #	# vm: OPTION...			options for `vm`, such as --smp 2 (the default is 1 CPU),
 #					--icount or --mem 2G; cases with the same ones share a guest
