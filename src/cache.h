@@ -148,8 +148,8 @@ struct wb_migrator;
  * it
  * @through: writes in flight in mode drained
  * @through_done: those that completed; @through_flushed: of these, how many a FLUSH has covered since
- * @through_lost: the flush of the backing device that covered others failed: no FLUSH succeeds
- * @backing_flush_failures: by others than the migrate daemon; whatever is not flushed may be lost
+ * @through_lost: a flush of our own that covered others of them failed: no FLUSH succeeds any more
+ * @backing_flush_failures: of our own; what was written and not flushed before may be lost
  * @draining: `drain` was asked for and is not finished
  * @undrain: `undrain` was asked for and is not finished
  */

@@ -121,11 +121,10 @@ void wb_drain_failed(struct wb_cache *c)
  */
 static void undrain_failed(struct wb_cache *c)
 {
-	if (READ_ONCE(c->through_lost)) {
+	if (READ_ONCE(c->through_lost))
 		wb_err(c, "cannot flush the backing device; staying in mode drained. What was written in this mode since the last FLUSH may be lost: FLUSH fails until the device is created again");
-	} else {
+	else
 		wb_err(c, "cannot flush the backing device; staying in mode drained");
-	}
 	wb_degrade(c);
 }
 
