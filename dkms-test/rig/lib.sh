@@ -48,16 +48,20 @@ kernel_suite()
 	case $(host_release)/$1 in
 	bookworm/6.1|trixie/6.12) echo host ;;
 	bookworm/6.12)            echo bookworm-backports ;;
-	bookworm/7.2)             echo trixie-backports ;;
+	bookworm/7.[23])          echo trixie-backports ;;
 	esac
 }
+
+# What `setup` ends with when Debian has dropped a kernel series (EX_UNAVAILABLE).
+# shellcheck disable=SC2034 # its users source this
+GONE=69
 
 # check_kernel KERNEL: end with a hint unless KERNEL is one of ours.
 check_kernel()
 {
 	case $1 in
-	6.1|6.12|7.2) ;;
-	*) is_uml "$1" || die "no kernel '$1' here: choose 6.1, 6.12, 7.2 or ${SANITIZERS// /, }" ;;
+	6.1|6.12|7.2|7.3) ;;
+	*) is_uml "$1" || die "no kernel '$1' here: choose 6.1, 6.12, 7.2, 7.3 or ${SANITIZERS// /, }" ;;
 	esac
 }
 
@@ -75,8 +79,8 @@ kernel_version() { cat "$BUILD/kernels/$1/version"; }
 # The compiler that KERNEL was built with, and so wants for its modules, e.g. "gcc-12".
 kernel_compiler() { grep -o 'gcc-[0-9]*' "$BUILD/kernels/$1/headers/.kernelvariables"; }
 
-# 7.2's kbuild programs need trixie's libc.
-needs_chroot() { [ "$1" = 7.2 ]; }
+# The kbuild programs of 7.x need trixie's libc.
+needs_chroot() { [[ "$1" = 7.* ]]; }
 CHROOT=$BUILD/chroot/trixie
 
 # in_toolchain KERNEL COMMAND...: run COMMAND where KERNEL's modules can be built. A chroot sees
