@@ -149,6 +149,7 @@ struct wb_migrator;
  * @through: writes in flight in mode drained
  * @through_done: those that completed; @through_flushed: of these, how many a FLUSH has covered since
  * @through_lost: a flush of our own that covered others of them failed: no FLUSH succeeds any more
+ * @through_lock: of these two, for one of two flushes may fail while the other succeeds
  * @backing_flush_failures: of our own; what was written and not flushed before may be lost
  * @draining: `drain` was asked for and is not finished
  * @undrain: `undrain` was asked for and is not finished
@@ -228,7 +229,8 @@ struct wb_cache {
 	bool flush_backing;
 	atomic_t through;
 	atomic64_t through_done;
-	atomic64_t through_flushed;
+	spinlock_t through_lock;
+	s64 through_flushed;
 	bool through_lost;
 	atomic_t backing_flush_failures;
 	struct work_struct event_work;

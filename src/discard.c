@@ -10,7 +10,8 @@
  * a crash could bring up what the backing device had before that copy. The tombstone, for which there
  * may be no room yet. All copies older than it, once those who write them have published them, so
  * that memory and a recovery from the log come to the same. The wait for migration writes of these
- * blocks that are in flight. And the backing device again, for those have landed on the first one.
+ * blocks that are in flight. And the backing device again, for those have landed on the first one;
+ * if there may have been any, with a flush: they may be of versions older than the one discarded.
  *
  * Until it is acknowledged a read may see what the backing device had before, as contents under a
  * discard may. Only whole blocks lose their copies; the ends of a discard that is not aligned are
@@ -100,9 +101,13 @@ static blk_status_t forget(struct wb_cache *c, u64 block, u64 end)
 	return BLK_STS_OK;
 }
 
-/* The same discard on the backing device, by itself, and durable there. Sleeps. */
+/*
+ * The same discard on the backing device, by itself, and durable there: no flush failed meanwhile,
+ * also none of somebody else's, who thus was told what this one has lost. Sleeps.
+ */
 static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
 {
+	int failures = atomic_read(&c->backing_flush_failures);
 	blk_status_t status;
 	struct bio bio;
 
@@ -111,7 +116,8 @@ static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
 	submit_bio_wait(&bio);
 	status = bio.bi_status;
 	bio_uninit(&bio);
-	if (!status && wb_flush_backing(c)) {
+	if (!status && (wb_flush_backing(c) ||
+			failures != atomic_read(&c->backing_flush_failures))) {
 		wb_degrade(c);
 		status = BLK_STS_IOERR;
 	}
@@ -123,6 +129,7 @@ static void discard_work(struct work_struct *work)
 	struct bio *bio = wb_slow_bio(work);
 	struct wb_cache *c = wb_bio(bio)->c;
 	u64 first = bio->bi_iter.bi_sector, last = bio_end_sector(bio), block, end;
+	u64 mark = wb_migrate_mark(c);
 
 	block = (first + WB_BLOCK_SECTORS - 1) >> WB_BLOCK_SECTOR_SHIFT;
 	end = last >> WB_BLOCK_SECTOR_SHIFT;
@@ -138,7 +145,11 @@ static void discard_work(struct work_struct *work)
 				return;
 			}
 		}
-		wb_migrate_wait_range(c, block, end - block);
+		if (wb_migrate_wait_range(c, block, end - block, mark)) {
+			bio->bi_status = try_discard(c, bio);
+			bio_endio(bio);
+			return;
+		}
 	}
 	bio_set_dev(bio, c->backing);
 	submit_bio_noacct(bio);

@@ -56,12 +56,15 @@ static void backing_flush_endio(struct bio *bio)
 {
 	struct backing_flush *f = bio->bi_private;
 	struct wb_cache *c = f->c;
+	unsigned long flags;
 
 	if (bio->bi_status) {
 		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
+		spin_lock_irqsave(&c->through_lock, flags);
 		if (READ_ONCE(c->flush_backing) &&
-		    atomic64_read(&c->through_done) > atomic64_read(&c->through_flushed))
+		    atomic64_read(&c->through_done) > c->through_flushed)
 			WRITE_ONCE(c->through_lost, true);
+		spin_unlock_irqrestore(&c->through_lock, flags);
 		atomic_inc(&c->backing_flush_failures);
 	}
 	complete(&f->done);

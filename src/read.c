@@ -357,13 +357,21 @@ int wb_map_read(struct wb_cache *c, struct bio *bio)
 	}
 }
 
-/* A FLUSH covered the first @nr writes that went past the log. */
-static void through_flushed(struct wb_cache *c, s64 nr)
+/*
+ * A FLUSH succeeded that covered the first @nr writes that went past the log. Return: false if a
+ * flush of our own has failed before, which may have lost some of them: the device may have begun
+ * with this one after that.
+ */
+static bool through_flushed(struct wb_cache *c, s64 nr)
 {
-	s64 before = atomic64_read(&c->through_flushed);
+	unsigned long flags;
+	bool lost;
 
-	while (before < nr && !atomic64_try_cmpxchg(&c->through_flushed, &before, nr))
-		;
+	spin_lock_irqsave(&c->through_lock, flags);
+	c->through_flushed = max(c->through_flushed, nr);
+	lost = c->through_lost;
+	spin_unlock_irqrestore(&c->through_lock, flags);
+	return !lost;
 }
 
 int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
@@ -384,7 +392,8 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 		return DM_ENDIO_INCOMPLETE;
 	case WB_BIO_FLUSH_BACKING:
 		if (likely(!*status)) {
-			through_flushed(c, wb->need);
+			if (!through_flushed(c, wb->need))
+				*status = BLK_STS_IOERR;
 		} else if (bad) {
 			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
 			wb_degrade(c);

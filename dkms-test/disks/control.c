@@ -11,7 +11,8 @@
  *	revive NAME...
  *	fault NAME kind=error|hang|slow [op=any|read|write|flush|discard] [first=SECTOR last=SECTOR]
  *		[percent=P seed=N] [after=N] [count=N] [ms=MS] [lose=1]
- *	clear NAME...
+ *	clear NAME...		no faults, and what hangs goes on
+ *	release NAME...		what hangs goes on, and the faults stay
  *
  * A bad command changes nothing, gives EINVAL (or what else is wrong), and says why in the kernel's
  * log. A command has done its work when the write returns. A disk named NAME is /dev/wbd_NAME.
@@ -218,6 +219,14 @@ static int wbd_clear(struct wbd_disk *disk)
 	return 0;
 }
 
+static int wbd_release(struct wbd_disk *disk)
+{
+	spin_lock_irq(&wbd_lock);
+	wbd_release_hung(disk, false);
+	spin_unlock_irq(&wbd_lock);
+	return 0;
+}
+
 /* --- Commands --------------------------------------------------------------------------------- */
 
 /* What `cut` and `cut-at` were told, disks included. */
@@ -362,6 +371,8 @@ static int wbd_command(char **words, int nr)
 		return wbd_fault(words, nr);
 	if (!strcmp(command, "clear"))
 		return wbd_each_named(words, nr, wbd_clear);
+	if (!strcmp(command, "release"))
+		return wbd_each_named(words, nr, wbd_release);
 	return -EINVAL;
 }
 

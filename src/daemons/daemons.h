@@ -77,8 +77,13 @@ int wb_migrate_start(struct wb_cache *c);
 void wb_migrate_stop(struct wb_cache *c);
 /* Something changed that migration may depend on. Any context. */
 void wb_migrate_kick(struct wb_cache *c);
-/* Wait until no write to the backing device in flight touches these blocks. Sleeps. */
-void wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr);
+/* A mark of the present, for the next function. */
+u64 wb_migrate_mark(struct wb_cache *c);
+/*
+ * Wait until no write to the backing device in flight touches these blocks. Return: may any write
+ * of migration, to whatever blocks, have been in flight since @mark? Sleeps.
+ */
+bool wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr, u64 mark);
 /* The same, and do not wait after earlier failures. */
 void wb_migrate_retry(struct wb_cache *c);
 

@@ -482,6 +482,7 @@ void wb_flush_init(struct wb_cache *c)
 	INIT_WORK(&c->flush_work, run_flush_daemon);
 	INIT_DELAYED_WORK(&c->deadline_work, deadline_work);
 	spin_lock_init(&c->deferred_lock);
+	spin_lock_init(&c->through_lock);
 	bio_list_init(&c->deferred);
 	bio_list_init(&c->waiters);
 	init_waitqueue_head(&c->durable_wait);

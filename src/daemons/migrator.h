@@ -44,6 +44,7 @@ struct wb_window {
  * @lock: makes the busy range, and a window's in_flight with its wake-up, one step; irqsave
  * @busy_first: while @busy, writes to backing blocks from this one
  * @busy_last: to this one may be in flight
+ * @announced: how many such ranges there were
  * @bad_id: lowest segment of the batch with something unreadable, 0 = none
  * @stuck_id: what @bad_id was after the batch before
  * @failed: a write of the batch failed
@@ -67,6 +68,7 @@ struct wb_migrator {
 	spinlock_t lock;	/* see above */
 	u64 busy_first;
 	u64 busy_last;
+	u64 announced;
 	bool busy;
 	u64 bad_id;
 	u64 stuck_id;

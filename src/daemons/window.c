@@ -189,6 +189,7 @@ static void set_busy(struct wb_migrator *m, u64 first, u64 last)
 {
 	spin_lock_irq(&m->lock);
 	m->busy = first <= last;
+	m->announced += m->busy;
 	m->busy_first = first;
 	m->busy_last = last;
 	spin_unlock_irq(&m->lock);
@@ -328,16 +329,29 @@ void wb_window_move_all(struct wb_migrator *m)
 	set_busy(m, 1, 0);
 }
 
-void wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr)
+u64 wb_migrate_mark(struct wb_cache *c)
 {
 	struct wb_migrator *m = c->migrator;
-	bool clear;
+	u64 mark;
 
-	do {
+	spin_lock_irq(&m->lock);
+	mark = m->announced - m->busy;
+	spin_unlock_irq(&m->lock);
+	return mark;
+}
+
+bool wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr, u64 mark)
+{
+	struct wb_migrator *m = c->migrator;
+	bool clear, wrote;
+
+	for (;;) {
 		spin_lock_irq(&m->lock);
 		clear = !m->busy || block > m->busy_last || block + nr <= m->busy_first;
+		wrote = m->announced != mark;
 		spin_unlock_irq(&m->lock);
-		if (!clear)
-			schedule_timeout_uninterruptible(1);
-	} while (!clear);
+		if (clear)
+			return wrote;
+		schedule_timeout_uninterruptible(1);
+	}
 }
