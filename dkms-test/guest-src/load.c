@@ -347,7 +347,7 @@ void join_writers(void)
 /* Of what is there each sector, and what has to be there. */
 struct verdict {
 	struct base *seen;
-	u32 *must;		/* number of the operation of this life that must be there, or a later one */
+	u32 *must;		/* number of the write of this life that must be there, or a later operation */
 	u32 *discarded;		/* number of the last discard of this life, whether acknowledged or not */
 	u32 need[MAX_WRITERS];	/* this many operations of each writer must be there */
 	u32 known[MAX_WRITERS];	/* no more than this many were issued */
@@ -413,24 +413,22 @@ static void replay(struct verdict *v)
 			if (op.kind == FLUSH)
 				continue;
 			for (i = 0; i < op.nr; i++) {
-				if (k < v->need[w])
-					v->must[op.sector + i] = k + 1;
 				if (op.kind == DISCARD)
 					v->discarded[op.sector + i] = k + 1;
+				else if (k < v->need[w])
+					v->must[op.sector + i] = k + 1;
 			}
 		}
 	}
 }
 
+/* A discard may be undone, to what it discarded and to nothing older: it allows zeros, and demands nothing. */
 static const char *judge(const struct verdict *v, u64 at)
 {
 	const struct base *s = &v->seen[at];
-	u32 hanging = v->hanging[owner(at)];
 	struct op op;
 
-	/* What a range holds that was being discarded nobody knows; nor one that was, and not written since. */
-	if ((hanging && discards(at, hanging, hanging)) ||
-	    (v->discarded[at] && v->discarded[at] >= v->must[at]))
+	if (!s->op && v->discarded[at] > v->must[at])
 		return NULL;
 	if (s->op && s->life == plan.life) {
 		if (s->op > v->known[owner(at)])
@@ -514,6 +512,12 @@ void issued_ops(u32 *ops)
 	for (i = 0; i < plan.writers; i++)
 		ops[i] = load(&writers[i].issued);
 }
+
+void acknowledged_ops(u32 *ops)
+{
+	snapshot(ops);
+}
+
 /* ---------------------------------------------------------------- the device */
 
 void drain(void)

@@ -11,8 +11,8 @@
  *   prefix	what was acknowledged before something was issued that is there;
  *   nothing else	only what was written to this place; of an earlier life only what had survived it.
  *
- * Of a sector whose last operation that must be there is a discard, only the last of these holds: its
- * contents are anybody's guess until it is written again.
+ * A discard may be undone: a sector whose last operation is one holds zeros, or what the last write
+ * before it left there, if that has to be there; nothing older.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -109,6 +109,9 @@ void join_writers(void);
 
 /* How many operations each writer has issued. */
 void issued_ops(u32 *ops);
+
+/* How many have been acknowledged. */
+void acknowledged_ops(u32 *ops);
 
 /* These operations are durable. */
 void now_stable(const u32 *ops);
