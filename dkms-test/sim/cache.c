@@ -92,6 +92,7 @@ void begin_life(struct sim *s)
 	s->mig.stop = false;
 	s->mig.hold_next = false;
 	s->mig.busy = false;
+	s->mig.announced = 0;
 	s->mig.stuck_id = 0;
 	s->mig.failures = 0;
 	s->mig.win[0].in_flight = 0;
@@ -655,6 +656,7 @@ static void send_discard(struct sim *s, struct op *op, enum op_state state)
 	u32 i;
 
 	op->state = state;
+	op->flush_failures = s->flush_failures;
 	if (s->manners.discards != 3)
 		for (i = op->sector; i < op->sector + op->nr; i++)
 			s->m->s[i].weak = s->m->stamp;
@@ -740,6 +742,7 @@ static bool discard_step(struct sim *s, struct op *op)
 	switch (op->state) {
 	case S_NEW:
 		op->tomb = WB_NO_PLACE;
+		op->mark = m->announced - m->busy;
 		op->first = (op->sector + WB_BLOCK_SECTORS - 1) / WB_BLOCK_SECTORS;
 		op->end = (op->sector + op->nr) / WB_BLOCK_SECTORS;
 		if (op->sector + op->nr == s->m->nr_sectors)
@@ -788,7 +791,8 @@ static bool discard_step(struct sim *s, struct op *op)
 		if (op->first < op->end && m->busy && op->first <= m->busy_last &&
 		    op->end > m->busy_first)
 			return false;
-		send_discard(s, op, S_IO);
+		/* Not durable, unless it has to go over what migration wrote meanwhile. */
+		send_discard(s, op, op->mark == m->announced ? S_IO : S_AGAIN);
 		return true;
 	}
 	return false;

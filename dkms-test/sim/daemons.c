@@ -450,6 +450,7 @@ static bool window_step(struct sim *s)
 		read_window(s);
 		return true;
 	case M_BUSY:
+		m->announced += !m->busy;
 		m->busy = true;
 		m->busy_first = m->cand[m->first_busy].block;
 		m->busy_last = m->cand[w->first + w->nr - 1].block;
@@ -712,12 +713,13 @@ static void user_io_ends(struct sim *s, const struct io *io, bool ok)
 		io_begin(s, IO_DISCARD_FLUSH, true, true, device_flush(&s->backing), io->arg);
 		break;
 	case IO_DISCARD_FLUSH:
-		if (ok) {
+		if (!ok)
+			s->flush_failures++;
+		/* One that failed meanwhile may have taken what this one was to make durable. */
+		if (ok && op->state == S_TRIED && op->flush_failures == s->flush_failures)
 			op->state = S_TOMB;
-			break;
-		}
-		s->flush_failures++;
-		op_end(s, op, false);
+		else
+			op_end(s, op, ok && op->flush_failures == s->flush_failures);
 		break;
 	}
 }
@@ -758,8 +760,10 @@ bool completion_step(struct sim *s)
 			m->state = M_FINISH;
 		else
 			batch_failed(s);
+		s->flush_failures += !ok;
 		break;
 	case IO_UNDRAIN_FLUSH:
+		s->flush_failures += !ok;
 		undrain_flushed(s, ok);
 		break;
 	default:

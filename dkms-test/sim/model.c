@@ -217,9 +217,12 @@ void model_check_recovered(const struct model *m, u32 sector, u64 value, u32 las
 		sim_fail(__FILE__, __LINE__,
 			 "sector %u comes out of the log although it was discarded after", sector);
 	}
-	/* Neither the tombstone nor the backing device's discard can go any more. */
-	if (s->zero_at && s->zero_at < m->log_flushed && s->zero_at < m->backing_flushed && value &&
-	    last >= m->must) {
+	/*
+	 * What was discarded may come back, but not what was older; and not even that once the
+	 * backing device's discard is durable.
+	 */
+	if (s->zero_at && s->zero_at < m->log_flushed && value && last >= m->must &&
+	    (s->zero_at < m->backing_flushed || v->value != value)) {
 		describe(s, sector);
 		sim_fail(__FILE__, __LINE__, "sector %u was discarded for good and holds %lld", sector,
 			 (long long)value);

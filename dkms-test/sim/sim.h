@@ -155,7 +155,7 @@ enum op_kind { OP_WRITE, OP_READ, OP_FLUSH, OP_DISCARD };
 
 enum op_state {
 	S_FREE, S_NEW, S_HELD, S_FILL, S_PUBLISH, S_DONE, S_MORE, S_DURABLE, S_IO,
-	S_PIECES, S_TRIED, S_TOMB, S_TOMB_DONE, S_EARLIER, S_DROP, S_RANGE,
+	S_PIECES, S_TRIED, S_TOMB, S_TOMB_DONE, S_EARLIER, S_DROP, S_RANGE, S_AGAIN,
 };
 
 struct piece {
@@ -188,6 +188,8 @@ struct op {
 	/* discard */
 	u64 first, end;
 	u32 tomb;
+	u64 mark;		/* of migration's announcements, when it began */
+	u32 flush_failures;	/* when it was passed down */
 	bool was_backing;
 	u32 through;
 };
@@ -252,7 +254,7 @@ struct migrator {
 	u64 need;		/* M_WAIT_DURABLE */
 	u64 record;		/* M_WAIT_RECORD */
 	bool busy;
-	u64 busy_first, busy_last;
+	u64 busy_first, busy_last, announced;
 	u32 first_busy;
 	struct cand cand[MAX_PLACES];
 	struct window win[NR_WINDOWS];
@@ -311,7 +313,7 @@ struct sim {
 	bool draining, undrain, flush_backing;
 	u32 through, through_done, through_flushed;
 	bool through_lost;
-	u32 flush_failures;
+	u32 flush_failures;	/* of the backing device */
 	struct migrator mig;
 
 	u32 record_state;	/* 0 idle, 1 and 2: copy 0, copy 1 being written */
