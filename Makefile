@@ -39,7 +39,7 @@ endif
 unexport MUTANT
 
 .PHONY: all help module tools guest-bin install uninstall install-source install-tools test test-fast \
-	soak test-sanitizer mutants demo bench deb copy-of-tree clean distclean
+	soak test-sanitizer mutants demo bench bench-doc deb copy-of-tree clean distclean
 .DEFAULT_GOAL := all
 
 all: tools module
@@ -57,7 +57,8 @@ help:
 	@echo "make soak            all tests, and those that take very long"
 	@echo "make mutants         which test notices which deliberate defect (MUTANTS=\"name ...\", KIND=unit|sim|fuzz|guest)"
 	@echo "make test-sanitizer  the cases on kernels that look for bugs (KASAN, lockdep), built here"
-	@echo "make bench           measure it"
+	@echo "make bench           measure it beside other caches (ROWS=\"w4k-qd1 ...\" TARGETS=\"zero writeboost ...\")"
+	@echo "make bench-doc       doc/benchmarks.md, from the results of make bench"
 	@echo "make clean           remove what was built; distclean: what was downloaded, too"
 	@echo
 	@echo "install knows DESTDIR= (files alone, DKMS is not run), PREFIX= (of the tools, default /usr/local)"
@@ -200,7 +201,14 @@ mutants:
 	@BUILD=$(BUILD) dkms-test/mutants/run $(if $(KIND),--kind $(KIND)) $(MUTANTS)
 
 bench:
-	@BUILD=$(BUILD) dkms-test/bench/run
+	@BUILD=$(BUILD) ROWS="$(ROWS)" TARGETS="$(TARGETS)" dkms-test/bench/run
+
+bench-doc:
+	@[ -e $(BUILD)/bench/results.json ] || { echo "No results: make bench first" >&2; exit 1; }
+	mkdir -p doc/benchmarks
+	dkms-test/bench/report.py doc $(BUILD)/bench dkms-test/bench/benchmarks.md.in >doc/benchmarks.md.tmp
+	mv doc/benchmarks.md.tmp doc/benchmarks.md
+	cp $(BUILD)/bench/*.png doc/benchmarks/
 
 clean:
 	cd $(BUILD) 2>/dev/null || exit 0; \

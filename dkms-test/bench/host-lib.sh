@@ -3,8 +3,11 @@
 # Sourced, never run. Wants the array `targets` in `prepare`.
 . "$(dirname "${BASH_SOURCE[0]}")/../rig/lib.sh"
 
-ALL_ROWS="w4k-qd1 w4k-qd32 w4k-fsync w4k-fsync-4jobs w64k-qd8 w1m-seq w512-qd32 r4k-hit-qd32 rw7030-qd32 ssd-requests"
-ALL_TARGETS="zero raw-ssd linear writecache bcache upstream writeboost-default writeboost"
+BASE_ROWS="w4k-qd1 w4k-qd32 w4k-fsync w4k-fsync-4jobs w64k-qd8 w1m-seq w512-qd32 r4k-hit-qd32 rw7030-qd32"
+ALL_ROWS="$BASE_ROWS ssd-requests w4k-fsync-16jobs ssd-flush-1job ssd-flush-4jobs ssd-flush-16jobs r4k-migrating \
+drain-uniform drain-zipf drain-sequential full-uniform full-zipf full-sequential scaling"
+ALL_TARGETS="zero raw-ssd raw-disk writeboost writecache bcache dm-cache upstream"
+MORE_TARGETS="linear writeboost-default"
 BENCH=$ROOT/dkms-test/bench
 OUT=$BUILD/bench
 kernel=$(main_kernel)
@@ -42,6 +45,20 @@ add_dm_zero()
 	[[ $file != *.xz ]] || xz -d -f "$OUT/share/dm-zero.ko.xz"
 }
 
+# install_plotter: for the plots.
+install_plotter()
+{
+	local package state missing=()
+	for package in gnuplot-nox fonts-dejavu-core python3; do
+		state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) || true
+		[ "$state" = installed ] || missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	[ "$(id -u)" = 0 ] || die "these packages are missing, install them as root: ${missing[*]}"
+	logged plotter env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
+		install --no-install-recommends "${missing[@]}"
+}
+
 # logged NAME COMMAND...
 logged()
 {
@@ -62,20 +79,22 @@ prepare()
 		logged setup "$RIG/setup" "$kernel"
 		logged build-tools make -s -C "$ROOT/tools" BUILD="$BUILD/tools"
 		logged build-module "$RIG/build-module" "$kernel"
+		logged build-disks env SRC="$ROOT/dkms-test/disks" "$RIG/build-module" "$kernel"
 		! is_target upstream || logged build-upstream "$RIG/upstream" "$kernel"
 		logged mkinitramfs "$RIG/mkinitramfs" "$kernel"
 	fi
 	cp "$BENCH"/guest-* "$OUT/share/"
 	! is_target bcache || fetch_bcache_tools
-	! is_target zero || add_dm_zero
+	add_dm_zero
 }
 
-# guest OUT -- COMMAND...: run it in a guest in virtual time; OUT.rows is what it tells, OUT.log the console.
+# guest OUT OPTION... -- COMMAND...: run it in a guest with these options for `vm` (--icount for virtual time); OUT.rows is
+# what it tells, OUT.log the console.
 guest()
 {
 	local out=$1 status=0
 	shift
-	"$RIG/vm" --kernel "$kernel" --icount --mem 4G --timeout 1800 --append loglevel=5 --share "$OUT/share" \
+	"$RIG/vm" --kernel "$kernel" --mem 4G --timeout 1800 --append loglevel=5 --share "$OUT/share" \
 		--log "$out.log" --results "$out.rows" "$@" 2>"$out.vm" || status=$?
 	sed -i 's/\r$//' "$out.rows"
 	return "$status"
