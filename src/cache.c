@@ -12,10 +12,11 @@
  *
  * What the lock does not cover, and why it need not:
  *
- *   making and recovering  The object is entered before (users == 0, as long as nobody has it), so
- *                          nobody else makes one for the same UUID: another mapped device gets
- *                          -EBUSY, and there is no second one for the same mapped device, whose
- *                          resumes exclude each other (its suspend lock is held across preresume).
+ *   making                 Its memory is the constructor's work: nobody else knows of the object.
+ *   recovering             The object is entered before (users == 0, as long as nobody has it), so
+ *                          nobody else recovers the same UUID: another mapped device gets -EBUSY,
+ *                          and there is no second one for the same mapped device, whose resumes
+ *                          exclude each other (its suspend lock is held across preresume).
  *                          Others read only what was set before it was entered: super, md, name,
  *                          cache, backing.
  *   starting and stopping  Both are done under that suspend lock, by a table that is a user.
@@ -105,19 +106,23 @@ static void set_devices(struct wb_cache *c, const struct wb_target *t)
 	c->bounce_reads = bdev_logical_block_size(c->cache) > bdev_logical_block_size(c->backing);
 }
 
-/* A cache object that others can find, but not use. Needs the registry's lock. */
-static struct wb_cache *enter_cache(struct wb_target *t)
+static void set_name(struct wb_cache *c)
 {
-	struct wb_cache *c = kzalloc(sizeof(*c), GFP_KERNEL);
-
-	if (!c)
-		return NULL;
-	c->md = dm_table_get_md(t->ti->table);
 	if (dm_copy_name_and_uuid(c->md, c->name, NULL))
 		strscpy(c->name, dm_device_name(c->md), sizeof(c->name));
+}
+
+int wb_cache_make(struct wb_target *t)
+{
+	struct wb_cache *c = kzalloc(sizeof(*c), GFP_KERNEL);
+	int err;
+
+	if (!c)
+		return -ENOMEM;
+	c->md = dm_table_get_md(t->ti->table);
+	set_name(c);
 	c->super = t->super;
 	c->log.geom = &c->super.geom;
-	set_devices(c, t);
 	mutex_init(&c->told_lock);
 	wb_knobs_default(c->knob);
 	wb_health_init(c);
@@ -125,19 +130,35 @@ static struct wb_cache *enter_cache(struct wb_target *t)
 	wb_recorder_init(c);
 	wb_sync_init(c);
 	wb_modulator_init(c);
-	list_add(&c->registry, &registry);
-	return c;
+	err = make_parts(c);
+	if (err) {
+		wb_err(c, "not enough memory: the index of this cache takes %llu MiB",
+		       wb_index_bytes(&c->super.geom) >> 20);
+		free_cache(c);
+		return err;
+	}
+	t->made = c;
+	return 0;
 }
 
-/* Without the registry's lock. Return: 0, or an error of make_parts() or wb_recover(). */
-static int make_cache(struct wb_cache *c)
+void wb_cache_unmake(struct wb_target *t)
 {
-	int err = make_parts(c);
+	if (t->made)
+		free_cache(t->made);
+	t->made = NULL;
+}
 
-	if (err == -ENOMEM)
-		wb_err(c, "not enough memory: the index of this cache takes %llu MiB",
-		       (c->super.geom.nr_slots * c->super.geom.slot_blocks * 14) >> 20);
-	return err ?: wb_recover(c);
+/* What was made becomes a cache that others can find, but not use. Needs the registry's lock. */
+static struct wb_cache *enter_cache(struct wb_target *t)
+{
+	struct wb_cache *c = t->made;
+
+	t->made = NULL;
+	c->super = t->super;
+	set_name(c);
+	set_devices(c, t);
+	list_add(&c->registry, &registry);
+	return c;
 }
 
 static bool same_geometry(const struct wb_geom *a, const struct wb_geom *b)
@@ -175,21 +196,32 @@ int wb_cache_get(struct wb_target *t)
 	struct wb_cache *c;
 	int err = 0;
 
+	/* Formatted anew since the constructor looked? */
+	if (t->made && (memcmp(t->made->super.uuid, t->super.uuid, sizeof(t->super.uuid)) ||
+			!same_geometry(&t->made->super.geom, &t->super.geom)))
+		wb_cache_unmake(t);
+again:
 	mutex_lock(&wb_registry_lock);
 	c = wb_cache_find(t->super.uuid);
 	if (c) {
 		err = take_over(t, c);
 		mutex_unlock(&wb_registry_lock);
+		wb_cache_unmake(t);
 		if (!err)
 			smp_store_release(&t->cache, c);
 		return err;
 	}
+	if (!t->made) {
+		mutex_unlock(&wb_registry_lock);
+		err = wb_cache_make(t);
+		if (err)
+			return err;
+		goto again;
+	}
 	c = enter_cache(t);
 	mutex_unlock(&wb_registry_lock);
-	if (!c)
-		return -ENOMEM;
 
-	err = make_cache(c);
+	err = wb_recover(c);
 
 	mutex_lock(&wb_registry_lock);
 	if (err)

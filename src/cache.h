@@ -249,6 +249,7 @@ struct wb_cache {
  * @super: as the constructor saw it
  * @health: of a table that could not be resumed
  * @knob: the options of its table line, defaults where it has none
+ * @made: memory for a cache, from the constructor until preresume, unless somebody has the cache
  * @cache: from preresume on
  */
 struct wb_target {
@@ -258,6 +259,7 @@ struct wb_target {
 	struct wb_super super;
 	enum wb_health health;
 	unsigned int knob[WB_NR_KNOBS];
+	struct wb_cache *made;
 	struct wb_cache *cache;
 	bool has_sysfs;
 };
@@ -333,9 +335,13 @@ static inline void wb_view(const struct wb_cache *c, struct wb_index_view *v)
 void wb_count_live(void *ctx, u32 place, int delta);
 
 /*
- * cache.c: making, recovering, starting and stopping a cache object; sleeps. Get sets t->cache: to
- * the one of this mapped device, or to a new one, recovered. Put it when the table goes away.
+ * cache.c: making, recovering, starting and stopping a cache object; sleeps. Make sets t->made: all
+ * the memory of a cache, so that a resume neither waits for it nor fails for want of it; unmake
+ * gives it back if it was not used. Get sets t->cache: to the one of this mapped device, or to what
+ * was made (now, if it was not), recovered. Put it when the table goes away.
  */
+int wb_cache_make(struct wb_target *t);
+void wb_cache_unmake(struct wb_target *t);
 int wb_cache_get(struct wb_target *t);
 void wb_cache_put(struct wb_cache *c, struct dm_target *ti);
 struct wb_cache *wb_cache_find(const u8 uuid[16]);	/* under wb_registry_lock */

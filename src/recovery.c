@@ -10,31 +10,17 @@
  *   5. record the new life in both copies
  *
  * Until step 5 is through another recovery comes to the same result. It never writes to the backing
- * device, and reads only what the record does not call migrated: of a full segment one block, for
- * those the walk asks for are read ahead, many at a time.
+ * device, and reads only what the record does not call migrated: of a segment the blocks of its
+ * headers, which are read ahead of the walk (reader.h).
  */
 #include "daemons/daemons.h"
 #include "segment/recover.h"
+#include "reader.h"
 #include "recovery.h"
-
-#define AHEAD 32u	/* first headers read in one go */
-
-struct ahead {
-	struct bio bio;
-	struct bio_vec vec;
-	struct recovery *r;
-	bool bad;
-};
 
 struct recovery {
 	struct wb_cache *c;
-	u64 first;		/* segment of ahead[0] */
-	u32 nr;
-	atomic_t in_flight;
-	struct completion done;
-	struct page *pages[AHEAD];
-	struct page *bounce;	/* for headers behind the first: their buffers need not be aligned */
-	struct ahead ahead[AHEAD];
+	struct wb_reader *reader;
 };
 
 /* ---------------------------------------------------------------- superblock and record */
@@ -90,73 +76,6 @@ static int read_record(struct wb_cache *c, struct wb_record *r, int *which)
 	return -EUCLEAN;
 }
 
-/* ---------------------------------------------------------------- reading for the walk */
-
-static void ahead_endio(struct bio *bio)
-{
-	struct ahead *a = bio->bi_private;
-	struct recovery *r = a->r;
-
-	a->bad = bio->bi_status;
-	if (atomic_dec_and_test(&r->in_flight))
-		complete(&r->done);
-}
-
-static void read_ahead(struct recovery *r, u64 id)
-{
-	const struct wb_geom *g = &r->c->super.geom;
-	struct blk_plug plug;
-	struct ahead *a;
-	u32 i;
-
-	r->first = id;
-	r->nr = min_t(u64, AHEAD, g->nr_slots);
-	atomic_set(&r->in_flight, r->nr);
-	reinit_completion(&r->done);
-	blk_start_plug(&plug);
-	for (i = 0; i < r->nr; i++) {
-		a = &r->ahead[i];
-		a->r = r;
-		bio_init(&a->bio, r->c->cache, &a->vec, 1, REQ_OP_READ);
-		__bio_add_page(&a->bio, r->pages[i], WB_BLOCK_SIZE, 0);
-		a->bio.bi_iter.bi_sector = wb_slot_offset(g, wb_slot_of(g, id + i), 0) >>
-					   SECTOR_SHIFT;
-		a->bio.bi_end_io = ahead_endio;
-		a->bio.bi_private = a;
-		submit_bio(&a->bio);
-	}
-	blk_finish_plug(&plug);
-	wait_for_completion(&r->done);
-	for (i = 0; i < r->nr; i++)
-		bio_uninit(&r->ahead[i].bio);
-}
-
-static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *buf)
-{
-	struct recovery *r = ctx;
-	const struct wb_geom *g = &r->c->super.geom;
-
-	u64 offset = wb_slot_offset(g, wb_slot_of(g, id), block);
-	int err;
-
-	if (nr > 1)
-		return wb_io_sync(r->c->cache, REQ_OP_READ, offset, buf,
-				  (size_t)nr << WB_BLOCK_SHIFT);
-	if (block) {
-		err = wb_io_sync(r->c->cache, REQ_OP_READ, offset, page_address(r->bounce),
-				 WB_BLOCK_SIZE);
-		if (!err)
-			memcpy(buf, page_address(r->bounce), WB_BLOCK_SIZE);
-		return err;
-	}
-	if (id < r->first || id >= r->first + r->nr)
-		read_ahead(r, id);
-	if (r->ahead[id - r->first].bad)
-		return -EIO;
-	memcpy(buf, page_address(r->pages[id - r->first]), WB_BLOCK_SIZE);
-	return 0;
-}
-
 /* ---------------------------------------------------------------- what the walk accepts */
 
 /* At most WB_MAX_TOMBSTONE_BLOCKS: decoding has seen to that. */
@@ -175,24 +94,36 @@ static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_head
 	struct recovery *r = ctx;
 	struct wb_cache *c = r->c;
 	u32 slot = wb_slot_of(&c->super.geom, h->id);
+	u32 place = (slot << c->index.slot_shift) + h->block + 1;
 	struct wb_index_view v = {
 		/* This segment is the head, and all that comes from the log is durable. */
 		.head_end = ((u64)slot + 1) << c->index.slot_shift,
 		.durable_rank = ~0ull,
 	};
 	struct wb_entry e;
-	u32 i;
+	u32 i, end;
 
 	for (i = 0; i < h->nr_entries; i++) {
+		end = wb_index_load(&c->index, raw, i, h->nr_entries, place);
+		atomic_add(end - i, &c->slot_live[slot]);
+		i = end;
+		if (i == h->nr_entries)
+			break;
 		wb_entry_decode(raw, i, &e);
 		if (e.flags & WB_ENTRY_TOMBSTONE)
 			drop_copies(c, e.block, e.crc);
 		else
-			wb_index_insert(&c->index, e.block, (slot << c->index.slot_shift) +
-					h->block + 1 + i, e.mask, &v, wb_count_live, c);
+			wb_index_insert(&c->index, e.block, place + i, e.mask, &v, wb_count_live, c);
 	}
 	cond_resched();
 	return 0;
+}
+
+static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *buf)
+{
+	struct recovery *r = ctx;
+
+	return wb_reader_read(r->reader, id, block, nr, buf);
 }
 
 static void walk_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const char *text)
@@ -255,10 +186,19 @@ static int begin_life(struct wb_cache *c, const struct wb_walk *w, int good)
 static int walk_log(struct recovery *r, struct wb_walk *w)
 {
 	struct wb_cache *c = r->c;
+	const struct wb_record *record = w->record;
+	u64 last = record->migrated + c->super.geom.nr_slots;
 	bool unreadable;
 	int err;
 
+	/* After a stop in order nothing stands behind the durable point. */
+	if (record->clean)
+		last = max(record->durable.id, record->migrated);
+	r->reader = wb_reader_new(c, record->migrated + 1, last);
+	if (!r->reader)
+		return -ENOMEM;
 	err = wb_walk(w);
+	wb_reader_free(r->reader);
 	unreadable = err == -EIO ||
 		     (!err && w->state == WB_LOG_DAMAGED && w->bad_why == WB_READ_ERROR);
 	/* Nobody shall repair a device that is merely away. */
@@ -315,29 +255,7 @@ static int recover(struct recovery *r)
 
 int wb_recover(struct wb_cache *c)
 {
-	struct recovery *r = kvzalloc(sizeof(*r), GFP_KERNEL);
-	int err = -ENOMEM;
-	u32 i;
+	struct recovery r = { .c = c };
 
-	if (!r)
-		return -ENOMEM;
-	r->c = c;
-	init_completion(&r->done);
-	r->bounce = alloc_page(GFP_KERNEL);
-	if (!r->bounce)
-		goto out;
-	for (i = 0; i < AHEAD; i++) {
-		r->pages[i] = alloc_page(GFP_KERNEL);
-		if (!r->pages[i])
-			goto out;
-	}
-	err = recover(r);
-out:
-	for (i = 0; i < AHEAD; i++)
-		if (r->pages[i])
-			__free_page(r->pages[i]);
-	if (r->bounce)
-		__free_page(r->bounce);
-	kvfree(r);
-	return err;
+	return recover(&r);
 }

@@ -119,14 +119,15 @@ static int check_super(struct wb_target *t)
 	return 0;
 }
 
-/* Would preresume find the cache in other hands? */
-static int check_owner(struct wb_target *t)
+/* Would preresume find the cache in other hands? @fresh: in nobody's; it needs memory then. */
+static int check_owner(struct wb_target *t, bool *fresh)
 {
 	struct wb_cache *c;
 	int err = 0;
 
 	mutex_lock(&wb_registry_lock);
 	c = wb_cache_find(t->super.uuid);
+	*fresh = !c;
 	if (c && c->md != dm_table_get_md(t->ti->table)) {
 		t->ti->error = "this cache is in use by another device";
 		DMERR("%pg: %s: %s", t->cache_dev->bdev, t->ti->error, c->name);
@@ -146,6 +147,7 @@ static void wb_dtr(struct dm_target *ti)
 
 	if (t->cache)
 		wb_cache_put(t->cache, ti);
+	wb_cache_unmake(t);
 	if (t->cache_dev)
 		dm_put_device(ti, t->cache_dev);
 	if (t->backing_dev)
@@ -168,6 +170,7 @@ static int wb_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 {
 	struct dm_arg_set as = { .argc = argc, .argv = argv };
 	struct wb_target *t;
+	bool fresh;
 	int err;
 
 	if (argc < 2) {
@@ -194,9 +197,15 @@ static int wb_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	      open_device(t, dm_shift_arg(&as), "cannot open the cache device", &t->cache_dev);
 	if (err)
 		goto bad;
-	err = check_devices(t) ?: parse_options(t, &as) ?: check_super(t) ?: check_owner(t);
+	err = check_devices(t) ?: parse_options(t, &as) ?: check_super(t) ?: check_owner(t, &fresh);
 	if (err)
 		goto bad;
+	if (fresh)
+		err = wb_cache_make(t);
+	if (err) {
+		ti->error = "not enough memory for the cache";
+		goto bad;
+	}
 
 	ti->per_io_data_size = sizeof(struct wb_bio);
 	ti->num_flush_bios = 1;

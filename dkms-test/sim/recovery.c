@@ -21,6 +21,7 @@ static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_head
 {
 	struct sim *s = ctx;
 	u32 slot = slot_of(s, h->id), place, i, n;
+	u32 first = (slot << s->index.slot_shift) + h->block + 1;
 	struct wb_index_view v = {
 		.head_end = ((u64)slot + 1) << s->index.slot_shift,
 		.durable_rank = ~0ull,
@@ -28,10 +29,12 @@ static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_head
 	struct wb_entry e;
 
 	for (i = 0; i < h->nr_entries; i++) {
+		i = wb_index_load(&s->index, raw, i, h->nr_entries, first);
+		if (i == h->nr_entries)
+			break;
 		wb_entry_decode(raw, i, &e);
 		if (!(e.flags & WB_ENTRY_TOMBSTONE)) {
-			wb_index_insert(&s->index, e.block, (slot << s->index.slot_shift) + h->block +
-					1 + i, e.mask, &v, count_nothing, NULL);
+			wb_index_insert(&s->index, e.block, first + i, e.mask, &v, count_nothing, NULL);
 			continue;
 		}
 		for (n = 0; n < e.crc; n++)

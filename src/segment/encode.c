@@ -323,6 +323,7 @@ static bool entry_possible(const struct wb_geom *g, const struct wb_entry *e)
 
 enum wb_verdict wb_header_decode(const struct wb_geom *g, const void *from, struct wb_header *h)
 {
+	u64 whole = g->backing_sectors >> WB_BLOCK_SECTOR_SHIFT;	/* blocks that have all sectors */
 	const struct wb_header_disk *d = from;
 	struct wb_entry e;
 	u32 i;
@@ -351,10 +352,26 @@ enum wb_verdict wb_header_decode(const struct wb_geom *g, const void *from, stru
 		return WB_BAD_FIELD;
 	for (i = 0; i < h->nr_entries; i++) {
 		wb_entry_decode(d, i, &e);
+		/* Almost all of them: this is most of what recovery does with a header. */
+		if (likely(e.block < whole && e.mask && !e.flags))
+			continue;
 		if (!entry_possible(g, &e))
 			return WB_BAD_FIELD;
 	}
 	return WB_OK;
+}
+
+u32 wb_header_guess(const struct wb_geom *g, const void *from, u64 id, u32 block, u32 *size)
+{
+	const struct wb_header_disk *d = from;
+	u32 nr = le16_to_cpu(d->nr_entries);
+
+	if (le32_to_cpu(d->magic) != WB_CHUNK_MAGIC || le64_to_cpu(d->seed) != g->seed ||
+	    le64_to_cpu(d->id) != id || le16_to_cpu(d->block) != block ||
+	    block >= g->slot_blocks || !nr || nr > g->slot_blocks - block - 1)
+		return 0;
+	*size = header_size(nr);
+	return block + 1 + nr;
 }
 
 u32 wb_data_crc(const void *data, u8 mask)

@@ -230,6 +230,17 @@ void wb_header_encode(const struct wb_geom *g, struct wb_header *h, struct wb_he
 enum wb_verdict wb_header_decode(const struct wb_geom *g, const void *from, struct wb_header *h);
 
 /**
+ * wb_header_guess() - where does the chunk end whose header this seems to be?
+ * @from: the block at block @block of the slot of segment @id
+ * @size: set to the bytes of the header, the last entry included, if it seems to be one
+ *
+ * For reading ahead: no checksum is looked at, nothing of it may be believed.
+ *
+ * Return: the block after the chunk's last one, within the slot; 0 if this is no header.
+ */
+u32 wb_header_guess(const struct wb_geom *g, const void *from, u64 id, u32 block, u32 *size);
+
+/**
  * wb_data_crc() - checksum of the valid sectors of a block
  * @data: the block, WB_BLOCK_SIZE bytes
  * @mask: its valid sectors

@@ -10,7 +10,7 @@ static u32 log2_floor(u64 n)
 	return bits;
 }
 
-int wb_index_init(struct wb_index *ix, const struct wb_geom *g)
+void wb_index_lay_out(struct wb_index *ix, const struct wb_geom *g)
 {
 	memset(ix, 0, sizeof(*ix));
 	ix->nr_places = g->nr_slots * g->slot_blocks;
@@ -19,8 +19,31 @@ int wb_index_init(struct wb_index *ix, const struct wb_geom *g)
 	ix->group_bits = log2_floor(ix->nr_places / 2) - WB_INDEX_GROUP_SHIFT;
 	if (ix->nr_places / 2 < (1u << WB_INDEX_GROUP_SHIFT))
 		ix->group_bits = 0;
-	ix->entries = wb_zalloc(ix->nr_places * sizeof(*ix->entries));
-	ix->heads = wb_zalloc(sizeof(*ix->heads) << (ix->group_bits + WB_INDEX_GROUP_SHIFT));
+}
+
+static size_t entries_size(const struct wb_index *ix)
+{
+	return ix->nr_places * sizeof(*ix->entries);
+}
+
+static size_t heads_size(const struct wb_index *ix)
+{
+	return sizeof(*ix->heads) << (ix->group_bits + WB_INDEX_GROUP_SHIFT);
+}
+
+u64 wb_index_bytes(const struct wb_geom *g)
+{
+	struct wb_index ix;
+
+	wb_index_lay_out(&ix, g);
+	return (u64)entries_size(&ix) + heads_size(&ix);
+}
+
+int wb_index_init(struct wb_index *ix, const struct wb_geom *g)
+{
+	wb_index_lay_out(ix, g);
+	ix->entries = wb_zalloc(entries_size(ix));
+	ix->heads = wb_zalloc(heads_size(ix));
 	if (!ix->entries || !ix->heads) {
 		wb_index_exit(ix);
 		return -ENOMEM;
@@ -38,8 +61,8 @@ void wb_index_exit(struct wb_index *ix)
 
 void wb_index_clear(struct wb_index *ix)
 {
-	memset(ix->entries, 0, ix->nr_places * sizeof(*ix->entries));
-	memset(ix->heads, 0, sizeof(*ix->heads) << (ix->group_bits + WB_INDEX_GROUP_SHIFT));
+	memset(ix->entries, 0, entries_size(ix));
+	memset(ix->heads, 0, heads_size(ix));
 }
 
 static u32 *head_of(const struct wb_index *ix, u64 block)
@@ -131,6 +154,23 @@ static void link_in(struct wb_index *ix, u32 *link, u64 block, u32 place, u8 mas
 void wb_index_insert_only(struct wb_index *ix, u64 block, u32 place, u8 mask)
 {
 	link_in(ix, head_of(ix, block), block, place, mask);
+}
+
+u32 wb_index_load(struct wb_index *index, const struct wb_header_disk *raw, u32 from, u32 nr, u32 place)
+{
+	struct wb_index ix = *index;	/* so that the compiler sees that nothing here changes it */
+	struct wb_entry e;
+	u32 *head, i;
+
+	for (i = from; i < nr; i++) {
+		wb_entry_decode(raw, i, &e);
+		head = head_of(&ix, e.block);
+		if ((e.flags & WB_ENTRY_TOMBSTONE) ||
+		    (*head && find(&ix, *head, e.block) != WB_NO_PLACE))
+			break;
+		link_in(&ix, head, e.block, place + i, e.mask);
+	}
+	return i;
 }
 
 void wb_index_insert(struct wb_index *ix, u64 block, u32 place, u8 mask,

@@ -79,9 +79,15 @@ struct wb_index_view {
 	u64 durable_rank;
 };
 
+/** wb_index_bytes() - the memory that the index of such a cache takes */
+u64 wb_index_bytes(const struct wb_geom *g);
+
 /** Return: 0 or -ENOMEM. May sleep. */
 int wb_index_init(struct wb_index *ix, const struct wb_geom *g);
 void wb_index_exit(struct wb_index *ix);
+
+/* The numbers of an index for @g, without its memory: a test brings its own. */
+void wb_index_lay_out(struct wb_index *ix, const struct wb_geom *g);
 
 /* Forget everything. No one else may use the index meanwhile. */
 void wb_index_clear(struct wb_index *ix);
@@ -142,6 +148,20 @@ void wb_index_insert(struct wb_index *ix, u64 block, u32 place, u8 mask,
  * counts the copy.
  */
 void wb_index_insert_only(struct wb_index *ix, u64 block, u32 place, u8 mask);
+
+/**
+ * wb_index_load() - publish the copies of a chunk that was read back, as far as they are simple
+ * @raw: its header
+ * @from: first entry
+ * @nr: entries in the header
+ * @place: place of entry 0
+ *
+ * Goes on while each is a copy of a block that has no other; the caller counts them. For recovery,
+ * which nobody shares the index with: no lock, no view.
+ *
+ * Return: the entry where that ends: @nr, a tombstone, or a copy for wb_index_insert().
+ */
+u32 wb_index_load(struct wb_index *ix, const struct wb_header_disk *raw, u32 from, u32 nr, u32 place);
 
 /**
  * wb_index_grow() - the linked copy at @place got more valid sectors (overwritten in RAM)

@@ -146,6 +146,25 @@ static int verify_waiting(struct wb_walk *w, const struct wb_walk_chunk *c, enum
 	return 0;
 }
 
+/* One that is done with is kept for the next. What is in it is anything. */
+static struct wb_walk_chunk *new_chunk(struct wb_walk *w)
+{
+	struct wb_walk_chunk *c = w->spare ? w->spare : wb_zalloc(sizeof(*c));
+
+	w->spare = NULL;
+	if (c)
+		c->next = NULL;
+	return c;
+}
+
+static void free_chunk(struct wb_walk *w, struct wb_walk_chunk *c)
+{
+	if (w->spare)
+		wb_free(c);
+	else
+		w->spare = c;
+}
+
 static struct wb_walk_chunk *pop(struct wb_walk *w)
 {
 	struct wb_walk_chunk *c = w->fifo;
@@ -176,7 +195,7 @@ static int settle_durable(struct wb_walk *w)
 		}
 		if (!err)
 			err = accept_chunk(w, c);
-		wb_free(c);
+		free_chunk(w, c);
 	}
 	return err;
 }
@@ -207,7 +226,7 @@ static int settle_rest(struct wb_walk *w)
 				     "the log is cut here: a chunk was not written completely");
 			}
 		}
-		wb_free(c);
+		free_chunk(w, c);
 		if (v != WB_OK)
 			break;
 	}
@@ -302,14 +321,14 @@ static int step(struct wb_walk *w, struct place *p, enum wb_verdict *v)
 	*v = WB_NOT_OURS;
 	if (p->block + 1 >= w->geom->slot_blocks)
 		return 0;	/* no room for a chunk: the segment is full */
-	c = wb_zalloc(sizeof(*c));
+	c = new_chunk(w);
 	if (!c)
 		return -ENOMEM;
 	err = read_header(w, p->id, p->block, p->chunk, c->bytes, &c->h, v);
 	if (!err && *v == WB_OK && w->link_known && c->h.link != w->link)
 		*v = WB_BAD_LINK;
 	if (err || *v != WB_OK) {
-		wb_free(c);
+		free_chunk(w, c);
 		return err;
 	}
 
@@ -326,7 +345,7 @@ static int step(struct wb_walk *w, struct place *p, enum wb_verdict *v)
 		     "a chunk is impossibly far from the last durable one: the log is damaged here");
 	}
 	if (err || *v != WB_OK) {
-		wb_free(c);
+		free_chunk(w, c);
 		return err;
 	}
 
@@ -454,10 +473,12 @@ int wb_walk(struct wb_walk *w)
 	w->fifo = NULL;
 	w->fifo_tail = &w->fifo;
 	w->buf = NULL;
+	w->spare = NULL;
 
 	err = walk(w);
 	while (w->fifo)
 		wb_free(pop(w));
+	wb_free(w->spare);
 	wb_free(w->buf);
 	w->buf = NULL;
 	return err;

@@ -95,7 +95,7 @@ struct wb_walk {
 	bool link_known;
 	u32 link;
 	u64 nr_read_errors;
-	struct wb_walk_chunk *fifo, **fifo_tail;
+	struct wb_walk_chunk *fifo, **fifo_tail, *spare;
 	void *buf;
 };
 
