@@ -80,15 +80,7 @@ make_ours()
 	need_fast_crc
 }
 
-# In the rows that tell what requests cost it migrates only for want of room, as the others do.
-make_writeboost()
-{
-	case $kind in
-	plain|flush) make_ours 2 allow_migrate 0 ;;
-	*)	make_ours ;;
-	esac
-}
-
+make_writeboost()	{ make_ours 2 allow_migrate 0; }
 make_writeboost_default() { make_ours; }
 
 make_upstream()
@@ -150,7 +142,13 @@ dm_cache()
 # done; no means does that at once.
 drain_raw_disk()	{ :; }
 drain_writecache()	{ dmsetup message bench 0 flush; }
-drain_upstream()	{ dmsetup message bench 0 drop_caches; }
+
+# It would wait for ever for what is still in its RAM buffer.
+drain_upstream()
+{
+	xfs_io -c fsync "$device"
+	dmsetup message bench 0 drop_caches
+}
 
 # drained COMMAND...: wait until it succeeds, to within 5 % of the time that takes: asking often would take the one CPU from
 # who drains.
@@ -208,8 +206,7 @@ case_cleanup()
 # make_device KIND SECTOR_SIZE: sets $ssd, $disk and $device.
 make_device()
 {
-	kind=$1
-	make_disks "$kind" "$2"
+	make_disks "$1" "$2"
 	"make_$target"
 	need_block "$device"
 }
