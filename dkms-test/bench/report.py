@@ -103,7 +103,7 @@ def collect(directory, kernel, rows, targets):
 					figures[words[1]][target] = {'refused': ' '.join(words[2:])}
 				elif words[:1] == ['failed']:
 					failed[target] = ' '.join(words[1:])
-	return {
+	results = {
 		'schema_version': 2,
 		'kernel': kernel,
 		'time': 'virtual: 1 instruction = 1 ns, one CPU; real, with 2 CPUs, in the row scaling',
@@ -111,6 +111,9 @@ def collect(directory, kernel, rows, targets):
 		'rows': figures,
 		'failed': failed,
 	}
+	results['musts'] = [{'row': row, 'figure': figure, 'must_be': what, 'is': value, 'holds': holds}
+			    for row, figure, what, value, holds in musts(results) if row in rows]
+	return results
 
 
 def derive(told):
@@ -245,9 +248,8 @@ def report(results):
 		 for target in results['targets'] if applies(row, target) and target not in told]
 	amiss += [f'{target} failed: {reason}' for target, reason in results['failed'].items()]
 	lines = []
-	for row, figure, what, value, holds in musts(results):
-		if row not in results['rows'] or 'writeboost' not in results['targets']:
-			continue
+	for must in results['musts'] if 'writeboost' in results['targets'] else []:
+		row, figure, what, value, holds = (must[key] for key in ('row', 'figure', 'must_be', 'is', 'holds'))
 		verdict = 'not judged' if holds is None else 'holds' if holds else 'MISSED'
 		shown = '-' if value is None else number(value)
 		lines.append(f'| `{row}` | {figure} | {what} | {shown} | {verdict} |')
