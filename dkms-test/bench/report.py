@@ -83,6 +83,8 @@ MUSTS_OF_BEST = [
 	('full-zipf', 'p99_ms', 0.5),
 	('full-sequential', 'p99_ms', 0.5),
 ]
+# But no disk is quicker than its transfer of 64 MiB at 180 MB/s: to be as near to that as this is good enough.
+FLOOR_S = 1.02 * (64 << 20) / 180e6
 # Against dm-zero in the same boot.
 MUST_SCALE = 0.9
 
@@ -200,7 +202,8 @@ def tables(results):
 			  '(less is better)',
 		 (('disk_requests', 'requests to the disk'), ('disk_s', 'time the disk worked, s'),
 		  ('disk_seek_s', 'of that in seeks and turns, s'), ('until_clean_s', 'until all is there, s'))),
-		('full', '**A full cache of 256 MiB** on a disk that seeks: 4K writes, QD32, and then a drain',
+		('full', '**A full cache of 256 MiB** on a disk that seeks: 4K writes, QD32, and then a drain '
+		 '(of latencies less is better)',
 		 (('iops', 'writes per second (more are better)'), ('p50_ms', 'latency, median, ms'),
 		  ('p99_ms', 'latency, 99 %, ms'), ('p999_ms', 'latency, 99.9 %, ms'),
 		  ('max_ms', 'latency, worst, ms'), ('drain_s', 'then: time to drain, s'),
@@ -235,7 +238,10 @@ def musts(results):
 			yield row, figure, what, value, None
 		else:
 			best, name = min(rivals)
-			yield row, figure, f'{what} ({name}: {number(best)})', value, value <= factor * best
+			bound, what = factor * best, f'{what} ({name}: {number(best)})'
+			if figure == 'disk_s' and bound < FLOOR_S:
+				bound, what = FLOOR_S, f'{what}, or {FLOOR_S:.3f}: the transfer alone, and 2 %'
+			yield row, figure, what, value, value <= bound
 	value, zero = ours('scaling', 'ratio'), ours('scaling', 'zero_ratio')
 	yield ('scaling', 'ratio', f'>= {MUST_SCALE} x dm-zero' + (f' ({zero})' if zero else ''), value,
 	       None if value is None else value >= MUST_SCALE * zero)
