@@ -75,6 +75,10 @@ told writeboost "row scaling ratio=1.65 zero_ratio=1.83"
 tables scaling writeboost
 expect "scaling, nine tenths of dm-zero's" 0
 
+told writeboost "row scaling ratio=1.20 zero_ratio=1.21"
+tables scaling writeboost
+expect "scaling on a busy machine is not judged" 1 '^scaling of writeboost: dm-zero itself gains 1.21' 'not judged'
+
 told writecache "refused w512-qd32 4 KiB blocks"
 tables w512-qd32 "zero writecache"
 expect "a figure that is missing is named" 1 '^missing: w512-qd32 of zero' 'refused \(4 KiB blocks\)'
