@@ -32,8 +32,9 @@ u64 wb_stat_sum(const struct wb_cache *c, enum wb_stat s)
 	u64 sum = 0;
 	int cpu;
 
+	/* The CPUs go on counting meanwhile: the sum is one of about now. */
 	for_each_possible_cpu(cpu)
-		sum += per_cpu_ptr(c->stats, cpu)->n[s];
+		sum += READ_ONCE(per_cpu_ptr(c->stats, cpu)->n[s]);
 	return sum;
 }
 
