@@ -23,10 +23,11 @@ main_kernel()
 	esac
 }
 
-# The sanitizer kernels: user-mode Linux, built here with the configuration of
-# dkms-test/sanitize/config/NAME. To the rig each is a kernel like the others.
-SANITIZERS='kasan lockdep smp'
-is_uml() { [[ " $SANITIZERS " == *" $1 "* ]]; }
+# The sanitizer kernels: built here with the configuration of dkms-test/sanitize/config/NAME. To the
+# rig each is a kernel like the others. All are user-mode Linux, but for kcsan, which QEMU runs.
+SANITIZERS='kasan lockdep smp kcsan'
+is_sanitizer() { [[ " $SANITIZERS " == *" $1 "* ]]; }
+is_uml() { is_sanitizer "$1" && [ "$1" != kcsan ]; }
 
 # source_kernel KERNEL: the kernel whose source a sanitizer kernel is built from.
 source_kernel()
@@ -41,7 +42,7 @@ source_kernel()
 # name of another suite, or nothing when this machine has no way to build for it.
 kernel_suite()
 {
-	if is_uml "$1"; then
+	if is_sanitizer "$1"; then
 		kernel_suite "$(source_kernel "$1")"
 		return
 	fi
@@ -61,7 +62,7 @@ check_kernel()
 {
 	case $1 in
 	6.1|6.12|7.2|7.3) ;;
-	*) is_uml "$1" || die "no kernel '$1' here: choose 6.1, 6.12, 7.2, 7.3 or ${SANITIZERS// /, }" ;;
+	*) is_sanitizer "$1" || die "no kernel '$1' here: choose 6.1, 6.12, 7.2, 7.3 or ${SANITIZERS// /, }" ;;
 	esac
 }
 

@@ -5,6 +5,7 @@
  */
 #include <linux/delay.h>
 #include <linux/interrupt.h>
+#include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
@@ -115,6 +116,32 @@ static void sleep_in_atomic(void)
 	spin_unlock(&lock);
 }
 
+static unsigned long counter;
+
+static int count(void *unused)
+{
+	while (!kthread_should_stop()) {
+		counter++;
+		cond_resched();
+	}
+	return 0;
+}
+
+static void race(void)
+{
+	struct task_struct *other = kthread_run(count, NULL, "planted");
+	unsigned long end = jiffies + 20 * HZ;
+
+	if (IS_ERR(other))
+		return;
+	/* Whether a watchpoint meets the other CPU is chance; one report is enough. */
+	while (time_before(jiffies, end)) {
+		counter++;
+		cond_resched();
+	}
+	kthread_stop(other);
+}
+
 static const struct {
 	const char *name;
 	void (*commit)(void);
@@ -129,6 +156,7 @@ static const struct {
 	{ "unprotected-rcu",	 unprotected_rcu },
 	{ "free-active",	 free_active },
 	{ "sleep-in-atomic",	 sleep_in_atomic },
+	{ "race",		 race },
 };
 
 static int set_defect(const char *text, const struct kernel_param *kp)
