@@ -90,15 +90,16 @@ static void errors(bool on)
 		where = (const char *[]){ "cache", "backing", "both" }[turn++ % 3];
 	if (!where)
 		return;
+	/* Told first: a writer may meet an error before all disks have been told. */
+	if (on)
+		store(&harmed, true);
 	if (by_kernel)
 		put(INJECTION, "%u", percent);
 	if (strcmp(where, "backing"))
 		disk_errors(cache, percent);
 	if (strcmp(where, "cache"))
 		disk_errors(backing, percent);
-	if (on)
-		store(&harmed, true);
-	else
+	if (!on)
 		where = NULL;
 }
 
