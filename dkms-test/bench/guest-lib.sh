@@ -114,7 +114,9 @@ make_bcache()
 {
 	local set
 	modprobe bcache
-	/host/make-bcache --block "$(blockdev --getss "$ssd")" --writeback -C "$ssd" -B "$disk"
+	# The default, or half of it where the SSD is too small for that: it wants 1024 buckets.
+	/host/make-bcache --block "$(blockdev --getss "$ssd")" --bucket $([ "$kind" = full ] && echo 256k || echo 512k) \
+		--writeback -C "$ssd" -B "$disk"
 	echo "$ssd" >/sys/fs/bcache/register
 	echo "$disk" >/sys/fs/bcache/register
 	device=/dev/bcache0
