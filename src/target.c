@@ -141,6 +141,39 @@ static int check_owner(struct wb_target *t, bool *fresh)
 	return err;
 }
 
+/* Is it in the hands of the table whose place this one takes? */
+static bool is_live(struct wb_target *t)
+{
+	struct wb_cache *c;
+	bool live;
+
+	mutex_lock(&wb_registry_lock);
+	c = wb_cache_find(t->super.uuid);
+	live = c && c->md == dm_table_get_md(t->ti->table);
+	mutex_unlock(&wb_registry_lock);
+	return live;
+}
+
+/*
+ * The devices may have changed since the constructor looked. But a live cache is taken over even if
+ * they cannot be read just now: device-mapper destroys the table before whatever comes of this, and
+ * with it would go that the cache device failed and writes were lost. The next resume would recover
+ * what is left, and FLUSH would succeed again.
+ */
+static int check_again(struct wb_target *t)
+{
+	const struct wb_super was = t->super;
+	bool live = is_live(t);
+	int err;
+
+	err = check_devices(t) ?: check_super(t);
+	if (live && (err == -EIO || err == -ENOMEM)) {
+		t->super = was;
+		err = 0;
+	}
+	return err;
+}
+
 static void wb_dtr(struct dm_target *ti)
 {
 	struct wb_target *t = ti->private;
@@ -261,9 +294,8 @@ static int wb_preresume(struct dm_target *ti)
 	 * for oneself.
 	 */
 	noio = memalloc_noio_save();
-	/* The devices may have changed since the constructor looked. */
 	if (fresh)
-		err = check_devices(t) ?: check_super(t);
+		err = check_again(t);
 	if (fresh && !err) {
 		err = wb_cache_get(t);
 		t->health = err == -EUCLEAN ? WB_HEALTH_NEEDS_CHECK : WB_HEALTH_OK;
