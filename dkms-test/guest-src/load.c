@@ -350,6 +350,8 @@ struct verdict {
 	u32 *must;		/* number of the write of this life that must be there, or a later operation */
 	u32 *discarded;		/* number of the last discard of this life, whether acknowledged or not */
 	u32 need[MAX_WRITERS];	/* this many operations of each writer must be there */
+	u64 witness[MAX_WRITERS]; /* the sector that says so */
+	u32 flushed[MAX_WRITERS]; /* so many because of flushes and FUA writes */
 	u32 known[MAX_WRITERS];	/* no more than this many were issued */
 	u32 hanging[MAX_WRITERS]; /* number of the one that was not acknowledged, 0 = none */
 };
@@ -395,8 +397,10 @@ static void read_all(int dev, struct verdict *v)
 			v->seen[at + i] = (struct base){ s.life, s.op };
 			/* What was acknowledged before this was issued. */
 			for (w = 0; s.op && s.life == plan.life && w < plan.writers; w++)
-				if (s.dep[w] > v->need[w])
+				if (s.dep[w] > v->need[w]) {
 					v->need[w] = s.dep[w];
+					v->witness[w] = at + i;
+				}
 		}
 	}
 	free(buf);
@@ -446,7 +450,8 @@ static const char *judge(const struct verdict *v, u64 at)
 /* What is wrong, sector by sector, and what was to be there. */
 static void explain(const struct verdict *v, u64 at)
 {
-	u64 i, nr = 0, last = at;
+	u64 i, nr = 0, last = at, said;
+	u32 w;
 
 	for (i = at; i < plan.sectors; i++) {
 		if (!judge(v, i))
@@ -457,6 +462,27 @@ static void explain(const struct verdict *v, u64 at)
 	printf("%llu sectors are wrong, from %llu to %llu\n", (unsigned long long)nr,
 	       (unsigned long long)at, (unsigned long long)last);
 	tell_operations(v, at);
+	/* Each range that is wrong alike. */
+	for (i = at; i <= last; i++) {
+		if (!judge(v, i))
+			continue;
+		if (!i || !judge(v, i - 1) || v->must[i - 1] != v->must[i] || owner(i - 1) != owner(i))
+			printf("wrong from sector %llu on: operation %u of life %u, not %u of writer %u\n",
+			       (unsigned long long)i, v->seen[i].op, v->seen[i].life, v->must[i],
+			       owner(i));
+	}
+	for (w = 0; w < plan.writers; w++) {
+		printf("writer %u: issued %u, acknowledged %u, flushed %u, must be there %u", w, v->known[w],
+		       load(&acked_ops[w]), v->flushed[w], v->need[w]);
+		if (v->need[w] == v->flushed[w]) {
+			printf("\n");
+			continue;
+		}
+		said = v->witness[w];
+		printf(", for so says sector %llu (operation %u of writer %u)\n", (unsigned long long)said,
+		       v->seen[said].op, owner(said));
+		tell_operations(v, said);
+	}
 }
 
 void verify(int dev, const u32 *need, const u32 *known, const char *when)
@@ -472,6 +498,7 @@ void verify(int dev, const u32 *need, const u32 *known, const char *when)
 	if (!v.seen || !v.must || !v.discarded)
 		die("not enough memory");
 	memcpy(v.need, need, sizeof(v.need));
+	memcpy(v.flushed, need, sizeof(v.flushed));
 	memcpy(v.known, known, sizeof(v.known));
 	for (w = 0; w < plan.writers; w++)
 		if (load(&acked_ops[w]) < load(&writers[w].issued))
