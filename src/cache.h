@@ -214,11 +214,16 @@ struct wb_cache {
 	struct wb_migrator *migrator;
 	struct delayed_work modulator_work;
 	unsigned int backing_load;	/* percent, by others than the migrate daemon */
-	u64 load_ticks, load_ios, load_own;
+	unsigned int bearable_depth;	/* requests in flight there, for users' reads of it */
+	u64 load_ticks, load_ios, load_own, load_reads, load_read_ns;
 	unsigned long load_at;
 	u64 glance_blocks;
 	unsigned long glance_at;
 	bool glance_busy;
+	bool pacing;			/* migration gets on; this and the next under log.lock */
+	unsigned int pace_gain;		/* of who writes, while he is paced; else 0 */
+	bool pace_paid;			/* something reached the backing device in this period */
+	atomic64_t pace_credit;		/* blocks that may be written, in 1/256 */
 	bool migration_stuck;
 
 	enum wb_health health;

@@ -156,6 +156,8 @@ static void fill_spot(struct wb_cache *c, struct bio *bio, const struct wb_spot 
 	u32 base = slot << c->index.slot_shift, misses = 0, i;
 	struct part p;
 
+	/* With the header of a chunk that it begins. */
+	wb_pace_charge(c, spot->nr + (spot->block == spot->chunk->start + 1));
 	/* Count first those that nobody else counts: never a moment with too few. */
 	atomic_add(spot->nr, &c->slot_live[slot]);
 	for (i = 0; i < spot->nr; i++) {
@@ -253,7 +255,7 @@ int wb_map_write(struct wb_cache *c, struct bio *bio)
 	if (wb_failed(c))
 		return DM_MAPIO_KILL;
 	/* Who waits already goes first. */
-	if (READ_ONCE(c->nr_deferred) || !append(c, bio, &seq))
+	if (READ_ONCE(c->nr_deferred) || !wb_pace_allows(c) || !append(c, bio, &seq))
 		wb_flush_defer(c, bio);
 	else
 		finish(c, bio, seq);

@@ -6,7 +6,7 @@
  *   flush      seals chunks, writes them, flushes the cache device, prepares slots, resumes held bios
  *   sync       makes acknowledged data of an idle device durable
  *   migrate    writes dirty blocks to the backing device
- *   modulator  says when migration may run
+ *   modulator  says how fast migration may run, and paces who writes into the last room
  *   recorder   writes the record
  */
 #ifndef WB_DAEMONS_H
@@ -106,7 +106,31 @@ bool wb_undrain_step(struct wb_cache *c);
 /* modulator.c */
 void wb_modulator_init(struct wb_cache *c);
 void wb_modulator_start(struct wb_cache *c);
-/* May migration run now? */
-bool wb_modulator_allows(struct wb_cache *c);
+/* Requests to the backing device that migration may have in flight now; 0: none. Migrate daemon only. */
+unsigned int wb_modulator_depth(struct wb_cache *c);
+
+/*
+ * wb_pace_start() - migration gets on: pace users where this is the reserve
+ * wb_pace_stop() - it does not, or not now. Both: migrate daemon only.
+ * wb_pace_look() - the room has changed. Process context.
+ */
+void wb_pace_start(struct wb_cache *c);
+void wb_pace_stop(struct wb_cache *c);
+void wb_pace_look(struct wb_cache *c);
+
+/* So many blocks have reached the backing device. Any context. */
+void wb_pace_written(struct wb_cache *c, u32 blocks);
+
+/* May a user write now? wb_pace_charge() says how much it was. Any context. */
+static inline bool wb_pace_allows(struct wb_cache *c)
+{
+	return likely(!READ_ONCE(c->pace_gain)) || atomic64_read(&c->pace_credit) > 0;
+}
+
+static inline void wb_pace_charge(struct wb_cache *c, u32 blocks)
+{
+	if (unlikely(READ_ONCE(c->pace_gain)))
+		atomic64_sub((u64)blocks << 8, &c->pace_credit);	/* in 1/256, as the gain */
+}
 
 #endif /* WB_DAEMONS_H */

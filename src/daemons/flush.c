@@ -416,7 +416,7 @@ static bool resume_one(struct wb_cache *c, struct bio *bio)
 		bio->bi_status = BLK_STS_DM_REQUEUE;
 	else if (wb_failed(c))
 		bio->bi_status = BLK_STS_IOERR;
-	else if (wb_write_continue(c, bio))
+	else if (wb_pace_allows(c) && wb_write_continue(c, bio))
 		return true;
 	else if (wb_log_hopeless(c))
 		bio->bi_status = BLK_STS_IOERR;
@@ -453,6 +453,7 @@ static void run_flush_daemon(struct work_struct *work)
 
 	while (prepare_one(c))
 		;
+	wb_pace_look(c);
 	resume_deferred(c);
 
 	bio_list_init(&done);

@@ -2,33 +2,43 @@
 /*
  * The migrate daemon: from the log to the backing device.
  *
- * A batch is the oldest segments that are closed and durable, up to nr_max_batched_migration of
- * them:
- *
- *   collect   read the headers; of each entry keep the sectors that no newer durable copy supersedes
- *   sort      by backing block
+ *   collect   segments that are closed and durable, up to nr_max_batched_migration of them at a time:
+ *             read the headers; of each entry keep the sectors that no newer durable copy supersedes
+ *   sweep     all these copies wait in one array, sorted by backing block (segment/sweep.h), which
+ *             is gone through again and again while segments join and leave
  *   move      in windows: read the blocks from the cache device, verify their checksums, and write
  *             neighbours in one request; the next window is read while the last one is written
- *   finish    flush the backing device, advance order.migrated, have it recorded when it matters
+ *   settle    when the oldest segments are wholly written: flush the backing device, advance
+ *             order.migrated, have it recorded when it matters. At once where room is short,
+ *             otherwise many at a time, or at the end
  *
- * Segments of a batch count as migrated all together or up to the first one in which something
- * could not be read. A block whose checksum is wrong is never copied: it is reported, marked so
- * that reads of it get an error, and keeps its segment in the log until somebody overwrites the
- * block.
+ * A batch lasts from the first segment that joins until none waits, or something fails. Segments
+ * count as migrated up to the first one in which something could not be read; no more join after
+ * that. A block whose checksum is wrong is never copied: it is reported, marked so that reads of it
+ * get an error, and keeps its segment in the log until somebody overwrites the block. After a write
+ * or flush that failed, nothing counts that was not settled before: it is collected again.
  *
- * Against newer writes: a copy that becomes superseded while its batch is on the way is written for
- * nothing and no harm, for the newer copy is in the log and migrates after it, batches being one
- * after the other. Against discards: an entry is looked at again, under its bucket lock, after the
- * window's range was announced (m->busy_*). A discard unlinks first and then waits for the range.
- * So either the look sees the unlinking, or the discard sees the range.
+ * Against newer writes: all that is in the sweep is durable, and a look at the index just before the
+ * write says which sectors of a copy are still its own; so copies that are on their way together
+ * never write the same sector. A newer copy that joins later is written later (wb_window_step()). A
+ * copy that becomes superseded on its way is written for nothing and no harm. Against discards: that
+ * look, under the bucket lock, comes after the window's range was announced (m->busy_*). A discard
+ * unlinks first and then waits for the range. So either the look sees the unlinking, or the discard
+ * sees the range.
  *
- * One work item does all of it, so batches never overlap; it also takes the steps of drain.c.
+ * While room is short only as many of the oldest segments are served as there is room for (sweep.h):
+ * the log gets room in small steps, before the last of it is used.
+ *
+ * Memory: 24 bytes for each block of at most WB_SWEEP_SEGMENTS segments, 1.5 MiB with segments of
+ * 1 MiB; two windows of 2 MiB; one segment for its headers, and its entries.
+ *
+ * One work item does all of it; it also takes the steps of drain.c.
  */
 #include <linux/sort.h>
 #include "migrator.h"
+#include "../segment/pace.h"
 
-#define MAX_BATCH	256u	/* segments; the range of nr_max_batched_migration */
-#define MAX_BATCH_HELD	16u	/* while writers wait for the room it makes */
+#define SETTLE_MANY	32u	/* segments in one flush of the backing device, while there is room */
 #define RETRY		(2 * HZ)
 #define RETRY_STUCK	(10 * HZ)
 #define STUCK_AFTER	5	/* failed batches in a row */
@@ -84,12 +94,13 @@ static bool collect_chunk(struct wb_migrator *m, const struct wb_header *h,
 			fits &= !is_linked(c, base + h->block + 1 + i);
 			continue;
 		}
-		cand = &m->cands[m->nr];
+		cand = &m->fresh[m->nr_fresh];
 		*cand = (struct wb_cand){
 			.block = e.block,
 			.place = base + h->block + 1 + i,
 			.crc = e.crc,
 			.mask = e.mask,
+			.segment = h->id % WB_SWEEP_SEGMENTS,
 		};
 		lock = wb_bucket_lock(c, e.block);
 		spin_lock(lock);
@@ -101,7 +112,7 @@ static bool collect_chunk(struct wb_migrator *m, const struct wb_header *h,
 		spin_unlock(lock);
 		fits &= same || !linked;
 		if (cand->live)
-			m->nr++;
+			m->nr_fresh++;
 	}
 	return fits;
 }
@@ -170,72 +181,164 @@ static int by_block(const void *a, const void *b)
 
 /* ---------------------------------------------------------------- a batch */
 
+/* What the log looks like, for decisions that need not be exact. */
+struct room {
+	u64 blocks;	/* that writers still find */
+	u64 durable_segment;
+	u64 nr_slots;
+	bool is_short;
+	bool unrecorded;	/* there would be more, if that were recorded */
+};
+
+static struct room look_at_room(struct wb_cache *c)
+{
+	struct wb_order *o = &c->log.order;
+	struct room r;
+	u64 slots;
+
+	spin_lock_irq(&c->log.lock);
+	slots = wb_order_reusable(o) + o->nr_slots - o->current_id;
+	r = (struct room){
+		.blocks = slots * (c->super.geom.slot_blocks - 1),
+		.durable_segment = o->durable_segment,
+		.nr_slots = o->nr_slots,
+		.is_short = slots * 2 < o->nr_slots,
+		.unrecorded = o->migrated > wb_order_reusable(o),
+	};
+	spin_unlock_irq(&c->log.lock);
+	return r;
+}
+
+/* Segments that have become durable join the sweep. */
+static void collect(struct wb_migrator *m)
+{
+	struct wb_sweep *s = &m->sweep;
+	u32 most = READ_ONCE(m->c->knob[WB_KNOB_BATCH]);
+	u64 last = look_at_room(m->c).durable_segment, id;
+
+	last = min(last, s->first + most - 1);
+	/* What is behind a segment known bad cannot count, so it is not written again each time. */
+	if (s->first <= m->stuck_id)
+		last = min(last, max(s->first, m->stuck_id - 1));
+	for (id = s->last + 1; id <= last && !m->bad_id && !READ_ONCE(m->stop); id++) {
+		m->nr_fresh = 0;
+		collect_segment(m, id);
+		sort(m->fresh, m->nr_fresh, sizeof(*m->fresh), by_block, NULL);
+		wb_sweep_join(s, id, m->fresh, m->nr_fresh);
+	}
+}
+
+/*
+ * Call migrated what is. Everything up to the segment was written and completed before the flush
+ * that is issued here; of the rest nothing is called anything. Return: 0 or -EIO.
+ */
+static int settle(struct wb_migrator *m)
+{
+	struct wb_cache *c = m->c;
+	struct wb_order *o = &c->log.order;
+	u64 last = wb_sweep_done(&m->sweep);
+
+	if (m->bad_id)
+		last = min(last, m->bad_id - 1);
+	if (last < m->sweep.first)
+		return 0;
+	/* A failed flush by somebody else may have dropped what this batch wrote, too. */
+	if (m->unflushed && (wb_flush_backing(c) ||
+			     m->flush_failures != atomic_read(&c->backing_flush_failures))) {
+		wb_err(c, "cannot flush the backing device; dirty data stays on the cache device and is tried again");
+		return -EIO;
+	}
+	m->unflushed = false;
+	spin_lock_irq(&c->log.lock);
+	wb_order_migrated(o, last);
+	spin_unlock_irq(&c->log.lock);
+	wb_sweep_leave(&m->sweep, last);
+	if (look_at_room(c).is_short)
+		wb_record_kick(c);
+	return 0;
+}
+
+/*
+ * Let users who came meanwhile go first. Nothing is in flight while this waits, so no discard waits
+ * for it.
+ */
+static void give_way(struct wb_migrator *m)
+{
+	bool waited = false;
+
+	while (!READ_ONCE(m->stop)) {
+		m->depth = wb_modulator_depth(m->c);
+		if (m->depth)
+			break;
+		if (!waited)
+			wb_windows_wait(m);
+		waited = true;
+		wb_pace_stop(m->c);
+		schedule_timeout_uninterruptible(HZ / 20);
+	}
+}
+
+/* One window further. Return: is there more? */
+static bool step(struct wb_migrator *m)
+{
+	struct wb_cache *c = m->c;
+	struct room r = look_at_room(c);
+	u64 limit = m->sweep.last;
+
+	/*
+	 * Nobody minds how long a drain takes to give the first room back, if nobody waits; and behind
+	 * a bad segment there is no room to be had.
+	 */
+	if (r.is_short && !m->bad_id && !(READ_ONCE(c->draining) && !READ_ONCE(c->nr_deferred)))
+		limit = wb_sweep_limit(&m->sweep, wb_pace_ahead(r.blocks));
+	wb_pace_start(c);
+	if (wb_window_step(m, limit, r.is_short ? WB_WINDOW_SHORT : WB_WINDOW))
+		return true;
+	return m->bad_id && limit < m->sweep.last;
+}
+
 /* Return: 0, -EAGAIN if there is nothing to migrate, or -EIO. */
 static int migrate_batch(struct wb_migrator *m)
 {
 	struct wb_cache *c = m->c;
-	struct wb_order *o = &c->log.order;
-	u64 first, last, id;
-	unsigned int batch;
-	int failures;
+	struct wb_sweep *s = &m->sweep;
+	bool more = true;
+	int err = 0;
 
-	spin_lock_irq(&c->log.lock);
-	first = o->migrated + 1;
-	batch = READ_ONCE(c->knob[WB_KNOB_BATCH]);
-	if (READ_ONCE(c->nr_deferred))
-		batch = min(batch, MAX_BATCH_HELD);
-	last = min(o->durable_segment, o->migrated + batch);
-	spin_unlock_irq(&c->log.lock);
-	/* What is behind a segment known bad cannot count, so it is not written again each time. */
-	if (first <= m->stuck_id)
-		last = min(last, max(first, m->stuck_id - 1));
-	if (first > last)
-		return -EAGAIN;
-
-	failures = atomic_read(&c->backing_flush_failures);
-	m->nr = 0;
+	wb_sweep_begin(s, READ_ONCE(c->log.order.migrated) + 1);
 	m->bad_id = 0;
 	m->failed = false;
-	for (id = first; id <= last; id++) {
+	m->unflushed = false;
+	m->flush_failures = atomic_read(&c->backing_flush_failures);
+	collect(m);
+	if (s->last < s->first)
+		return -EAGAIN;
+	while (more && !err && !READ_ONCE(m->stop)) {
+		give_way(m);
 		if (READ_ONCE(m->stop))
-			return -EAGAIN;
-		collect_segment(m, id);
+			break;
+		more = step(m);
+		if (m->failed)
+			break;
+		if (!more || look_at_room(c).is_short ||
+		    wb_sweep_done(s) >= s->first + min(SETTLE_MANY, READ_ONCE(c->knob[WB_KNOB_BATCH])))
+			err = settle(m);
+		if (!m->bad_id && !err) {
+			collect(m);
+			more |= s->last >= s->first;
+		}
 	}
-	sort(m->cands, m->nr, sizeof(*m->cands), by_block, NULL);
-	wb_window_move_all(m);
+	wb_windows_wait(m);
 	if (READ_ONCE(m->stop))
 		return -EAGAIN;
 	if (m->failed) {
 		wb_err(c, "cannot write to the backing device; dirty data stays on the cache device and is tried again");
 		return -EIO;
 	}
-	/* A failed flush by somebody else may have dropped what this batch wrote, too. */
-	if (m->nr && (wb_flush_backing(c) ||
-		      failures != atomic_read(&c->backing_flush_failures))) {
-		wb_err(c, "cannot flush the backing device; dirty data stays on the cache device and is tried again");
-		return -EIO;
-	}
-
-	if (m->bad_id)
-		last = m->bad_id - 1;
+	if (err)
+		return err;
 	m->stuck_id = m->bad_id;
-	spin_lock_irq(&c->log.lock);
-	wb_order_migrated(o, last);
-	spin_unlock_irq(&c->log.lock);
 	return m->bad_id ? -EIO : 0;
-}
-
-/* Is the room that migration makes needed soon? Then it has to be recorded. */
-static bool room_is_short(struct wb_cache *c)
-{
-	struct wb_order *o = &c->log.order;
-	bool is_short;
-
-	spin_lock_irq(&c->log.lock);
-	is_short = (wb_order_reusable(o) + o->nr_slots - o->current_id) * 2 < o->nr_slots &&
-		   o->migrated > wb_order_reusable(o);
-	spin_unlock_irq(&c->log.lock);
-	return is_short;
 }
 
 static void batch_failed(struct wb_migrator *m)
@@ -260,6 +363,27 @@ static void batch_succeeded(struct wb_migrator *m)
 
 /* ---------------------------------------------------------------- the daemon */
 
+/* Is room short that would be there, were it recorded? */
+static bool room_is_short(struct wb_cache *c)
+{
+	struct room r = look_at_room(c);
+
+	return r.is_short && r.unrecorded;
+}
+
+/*
+ * A drain begins with what is in RAM: what that supersedes need not be migrated, and it is one sweep
+ * for all. Return: 0 or -EIO.
+ */
+static int drain_begins(struct wb_migrator *m)
+{
+	bool drain = READ_ONCE(m->c->draining);
+	bool begins = drain && !m->drain_began && READ_ONCE(m->c->mode) == WB_MODE_WRITEBACK;
+
+	m->drain_began = drain;
+	return begins ? wb_flush_all(m->c, true) : 0;
+}
+
 static void migrate_work(struct work_struct *work)
 {
 	struct wb_migrator *m = container_of(to_delayed_work(work), struct wb_migrator, work);
@@ -273,9 +397,12 @@ static void migrate_work(struct work_struct *work)
 			queue_delayed_work(m->wq, &m->work, m->retry_at - jiffies);
 			return;
 		}
-		if (!wb_modulator_allows(c))
+		if (!wb_modulator_depth(c))
 			return;		/* the modulator kicks again, and who needs room */
-		err = migrate_batch(m);
+		err = drain_begins(m);
+		if (!err)
+			err = migrate_batch(m);
+		wb_pace_stop(c);
 		/* Also after a failure: up to a bad segment it may have made room. */
 		if (room_is_short(c))
 			wb_record_kick(c);
@@ -307,10 +434,12 @@ int wb_migrate_init(struct wb_cache *c)
 	m->retry_at = jiffies;
 	INIT_DELAYED_WORK(&m->work, migrate_work);
 	m->wq = alloc_workqueue("wb_migrate", WQ_MEM_RECLAIM | WQ_UNBOUND, 1);
-	m->max_cands = MAX_BATCH * (c->super.geom.slot_blocks - 1);
-	m->cands = vmalloc(array_size(m->max_cands, sizeof(*m->cands)));
+	m->max_fresh = c->super.geom.slot_blocks - 1;
+	m->fresh = vmalloc(array_size(m->max_fresh, sizeof(*m->fresh)));
+	m->sweep.max = WB_SWEEP_SEGMENTS * m->max_fresh;
+	m->sweep.cands = vmalloc(array_size(m->sweep.max, sizeof(*m->sweep.cands)));
 	m->slot = vmalloc((size_t)c->super.geom.slot_blocks << WB_BLOCK_SHIFT);
-	if (!m->wq || !m->cands || !m->slot)
+	if (!m->wq || !m->fresh || !m->sweep.cands || !m->slot)
 		return -ENOMEM;
 	return wb_windows_init(m);
 }
@@ -324,7 +453,8 @@ void wb_migrate_exit(struct wb_cache *c)
 	if (m->wq)
 		destroy_workqueue(m->wq);
 	wb_windows_exit(m);
-	vfree(m->cands);
+	vfree(m->fresh);
+	vfree(m->sweep.cands);
 	vfree(m->slot);
 	kfree(m);
 	c->migrator = NULL;

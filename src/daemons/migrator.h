@@ -6,47 +6,50 @@
 #define WB_MIGRATOR_H
 
 #include "daemons.h"
+#include "../segment/sweep.h"
 
 #define WB_WINDOW	512u	/* blocks in one window */
+#define WB_WINDOW_SHORT	32u	/* requests in one window while room is short */
 #define WB_NR_WINDOWS	2
 
 /**
- * struct wb_cand - a copy to migrate
- * @block: backing block
- * @place: where the copy lies
- * @crc: checksum of the sectors in @mask
- * @mask: its valid sectors
- * @live: of those, the ones to write
- * @bad: it could not be read, or not as it was written
+ * struct wb_window - copies that are on their way together
+ * @cands: which, @nr
+ * @pages: their data
+ * @order: by place
+ * @in_flight: requests; under m->lock
+ * @wrote: it has something to write
  */
-struct wb_cand {
-	u64 block;
-	u32 place;
-	u32 crc;
-	u8 mask;
-	u8 live;
-	u8 bad;
-};
-
 struct wb_window {
 	struct wb_migrator *m;
+	struct wb_cand cands[WB_WINDOW];
 	struct page *pages[WB_WINDOW];
-	u32 in_flight;		/* requests; under m->lock */
+	u16 order[WB_WINDOW];
+	u32 nr;
+	u32 in_flight;
+	bool wrote;
 	bool read_error;
 	bool write_error;
 };
 
 /**
  * struct wb_migrator - the migrate daemon of one cache
- * @cands: the batch, @nr of at most @max_cands
+ * @sweep: what waits, in its order
+ * @fresh: copies of segments that are about to join it, @nr_fresh of at most @max_fresh
  * @slot: image of one slot, for its headers
- * @wait: a window's in_flight became zero
- * @lock: makes the busy range, and a window's in_flight with its wake-up, one step; irqsave
+ * @windows: taken in turn, @turn is the next one
+ * @wait: something was completed
+ * @lock: makes the busy range, and what is in flight with its wake-up, one step; irqsave
+ * @writing: writes in flight; under @lock
+ * @depth: at most so many
  * @busy_first: while @busy, writes to backing blocks from this one
  * @busy_last: to this one may be in flight
  * @announced: how many such ranges there were
  * @bad_id: lowest segment of the batch with something unreadable, 0 = none
  * @stuck_id: what @bad_id was after the batch before
+ * @unflushed: the batch wrote something that no flush of the backing device has covered
+ * @flush_failures: c->backing_flush_failures when the batch began
+ * @drain_began: the log was closed for the drain under way
  * @failed: a write of the batch failed
  * @failures: batches that failed in a row
  * @retry_at: no batch before this time, in jiffies
@@ -59,19 +62,26 @@ struct wb_migrator {
 	struct workqueue_struct *wq;
 	struct delayed_work work;
 	struct bio_set bios;
-	struct wb_cand *cands;
-	u32 max_cands;
-	u32 nr;
+	struct wb_sweep sweep;
+	struct wb_cand *fresh;
+	u32 max_fresh;
+	u32 nr_fresh;
 	void *slot;
-	struct wb_window windows[WB_NR_WINDOWS];
+	struct wb_window *windows;
+	u32 turn;
 	wait_queue_head_t wait;
 	spinlock_t lock;	/* see above */
+	u32 writing;
+	u32 depth;
 	u64 busy_first;
 	u64 busy_last;
 	u64 announced;
 	bool busy;
 	u64 bad_id;
 	u64 stuck_id;
+	bool unflushed;
+	int flush_failures;
+	bool drain_began;
 	bool failed;
 	unsigned int failures;
 	unsigned long retry_at;
@@ -86,9 +96,14 @@ int wb_windows_init(struct wb_migrator *m);
 void wb_windows_exit(struct wb_migrator *m);
 
 /*
- * Write all candidates, which are sorted, to the backing device, and wait for it: m->failed and
- * m->bad_id say what did not work. No flush yet. Sleeps.
+ * Take the next copies of segments up to @limit out of the sweep, in at most @runs requests, and set
+ * them on their way to the backing device; the window before may still be. m->failed and m->bad_id
+ * say what did not work. No flush. Sleeps. Return: false if there were none, and nothing is on its
+ * way any more.
  */
-void wb_window_move_all(struct wb_migrator *m);
+bool wb_window_step(struct wb_migrator *m, u64 limit, u32 runs);
+
+/* Wait for all that is on its way, and finish it. Sleeps. */
+void wb_windows_wait(struct wb_migrator *m);
 
 #endif /* WB_MIGRATOR_H */

@@ -1,27 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The load modulator: lets migration run when the backing device has time for it.
+ * The modulator: says how fast to migrate, and while room is short how fast users may write. It
+ * measures; the arithmetic is in segment/pace.h.
  *
- * Once a period it looks at how busy the device was (the block layer's io_ticks of the whole disk)
- * and how many requests it served, and takes away the share that was our own: what is left is the
- * load that others put on it. Migration runs while that is below migrate_threshold percent.
+ * Once a period it looks at how busy the backing device was (the block layer's io_ticks of the whole
+ * disk) and how many requests it served, and takes away the share that was our own: what is left is
+ * the load that others put on it. Migration may keep the more requests in flight there the further
+ * that is below migrate_threshold, and the fewer the longer users' reads of the device took.
  *
  * While there is plenty of room, migration also keeps away from users who are busy with the device
  * themselves: it would compete with them for the cache device and the CPUs, and what they overwrite
  * meanwhile need not be migrated at all. This is looked at more often, between the windows of a
  * batch, so that a burst meets no batch that has long to go.
  *
- * As the log fills up the threshold rises, from its own value at LOW_FREE percent of free slots to
- * 100 at NO_FREE, where migration runs whatever the load: so writers meet a slope and not a cliff.
+ * As the log fills up these bounds are lifted gradually, from WB_FREE_LOW percent of free slots to
+ * WB_FREE_NONE, where migration runs as fast as it can. In the last part of the log, the reserve,
+ * users who write are *paced*: each block that reaches the backing device is credited to them, at
+ * wb_pace_gain() for one, and what they write is charged. So they wait for a request of the disk
+ * each, and meet a slope and not a cliff. They are paced only while migration gets on: it stops that
+ * (wb_pace_stop()) whenever it has nothing to do, gives way or has failed; and so does the periodic
+ * work when nothing has reached the backing device in a whole period, so that a device that hangs does
+ * not keep users from the room there is.
+ *
+ * Whether and how they are paced is under log.lock, so that a look that began before migration stopped
+ * it does not bring it back. Credits need no lock: they are one number that is added to and taken
+ * from, and a write too many now is one less later.
  */
 #include <linux/part_stat.h>
 #include "daemons.h"
+#include "../segment/pace.h"
 
 #define PERIOD		(HZ / 2)
 #define GLANCE		(HZ / 20)	/* how often to look at the users' own I/O */
 #define BUSY_RATE	2048		/* blocks a second: 8 MiB/s */
-#define LOW_FREE	50	/* percent of the slots */
-#define NO_FREE		20
+#define MAX_CREDIT	(32 * WB_GAIN_ONE)	/* saved up by users who do not write */
 
 static void measure(struct wb_cache *c)
 {
@@ -30,6 +42,8 @@ static void measure(struct wb_cache *c)
 	u64 ios = part_stat_read(bdev, ios[STAT_READ]) + part_stat_read(bdev, ios[STAT_WRITE]) +
 		  part_stat_read(bdev, ios[STAT_DISCARD]);
 	u64 own = wb_stat_sum(c, WB_STAT_MIGRATE_REQUESTS);
+	u64 reads = part_stat_read(bdev, ios[STAT_READ]), d_reads = reads - c->load_reads;
+	u64 read_ns = part_stat_read(bdev, nsecs[STAT_READ]);
 	u64 d_ticks = ticks - c->load_ticks, d_ios = ios - c->load_ios;
 	u64 d_own = own > c->load_own ? own - c->load_own : 0;	/* clear_stat makes it less */
 	unsigned long elapsed = jiffies - c->load_at;
@@ -41,10 +55,67 @@ static void measure(struct wb_cache *c)
 	else
 		busy = 0;
 	WRITE_ONCE(c->backing_load, busy);
+	/* Migration does not read there, so these are the users'. */
+	WRITE_ONCE(c->bearable_depth,
+		   wb_pace_bearable(c->bearable_depth, d_reads,
+				    d_reads ? div64_u64(read_ns - c->load_read_ns,
+							d_reads * NSEC_PER_USEC) : 0));
+	c->load_reads = reads;
+	c->load_read_ns = read_ns;
 	c->load_ticks = ticks;
 	c->load_ios = ios;
 	c->load_own = own;
 	c->load_at = jiffies;
+}
+
+void wb_pace_written(struct wb_cache *c, u32 blocks)
+{
+	u32 gain = READ_ONCE(c->pace_gain);
+
+	if (!gain)
+		return;
+	WRITE_ONCE(c->pace_paid, true);
+	if (atomic64_read(&c->pace_credit) < MAX_CREDIT)
+		atomic64_add((u64)gain * blocks, &c->pace_credit);
+	if (READ_ONCE(c->nr_deferred))
+		wb_flush_kick(c);
+}
+
+void wb_pace_look(struct wb_cache *c)
+{
+	u64 slots, free, reserve;
+	u32 blocks = c->super.geom.slot_blocks - 1, gain = 0;
+	struct wb_order *o = &c->log.order;
+
+	reserve = wb_pace_reserve(c->super.geom.nr_slots, blocks);
+	spin_lock_irq(&c->log.lock);
+	/* What is migrated is room in a moment, when it is recorded. No steps: also parts of segments. */
+	slots = o->migrated + o->nr_slots - o->current_id;
+	free = slots * blocks + wb_log_open_room(&c->log);
+	if (c->pacing && slots < reserve)
+		gain = wb_pace_gain(free, reserve * blocks);
+	if (!c->pace_gain)
+		atomic64_set(&c->pace_credit, 0);
+	WRITE_ONCE(c->pace_gain, gain);
+	spin_unlock_irq(&c->log.lock);
+}
+
+void wb_pace_start(struct wb_cache *c)
+{
+	spin_lock_irq(&c->log.lock);
+	c->pacing = true;
+	spin_unlock_irq(&c->log.lock);
+	wb_pace_look(c);
+}
+
+void wb_pace_stop(struct wb_cache *c)
+{
+	spin_lock_irq(&c->log.lock);
+	c->pacing = false;
+	WRITE_ONCE(c->pace_gain, 0);
+	spin_unlock_irq(&c->log.lock);
+	if (READ_ONCE(c->nr_deferred))
+		wb_flush_kick(c);	/* who was held for it goes on */
 }
 
 static void modulator_work(struct work_struct *work)
@@ -52,6 +123,9 @@ static void modulator_work(struct work_struct *work)
 	struct wb_cache *c = container_of(to_delayed_work(work), struct wb_cache, modulator_work);
 
 	measure(c);
+	if (READ_ONCE(c->pace_gain) && !READ_ONCE(c->pace_paid))
+		wb_pace_stop(c);
+	WRITE_ONCE(c->pace_paid, false);
 	wb_migrate_kick(c);
 	queue_delayed_work(c->wq, &c->modulator_work, PERIOD);
 }
@@ -74,31 +148,25 @@ static bool users_are_busy(struct wb_cache *c)
 	return c->glance_busy;
 }
 
-bool wb_modulator_allows(struct wb_cache *c)
+unsigned int wb_modulator_depth(struct wb_cache *c)
 {
-	unsigned int threshold = READ_ONCE(c->knob[WB_KNOB_THRESHOLD]), percent;
-	u64 nr = c->super.geom.nr_slots, free;
-	bool full;
+	struct wb_pace p = {
+		.nr_slots = c->super.geom.nr_slots,
+		.load = READ_ONCE(c->backing_load),
+		.threshold = READ_ONCE(c->knob[WB_KNOB_THRESHOLD]),
+		.bearable = READ_ONCE(c->bearable_depth),
+		.users_busy = users_are_busy(c),
+		.allowed = READ_ONCE(c->knob[WB_KNOB_ALLOW_MIGRATE]),
+		.modulated = READ_ONCE(c->knob[WB_KNOB_MODULATOR]),
+		/* While writes are held nothing has a better claim. */
+		.forced = READ_ONCE(c->draining) || READ_ONCE(c->mode) == WB_MODE_HOLD,
+	};
 
-	/* While writes are held nothing has a better claim. */
-	if (READ_ONCE(c->draining) || READ_ONCE(c->mode) == WB_MODE_HOLD)
-		return true;
 	spin_lock_irq(&c->log.lock);
-	full = wb_order_full(&c->log.order);
-	free = wb_order_reusable(&c->log.order) + nr - c->log.order.current_id;
+	p.forced |= wb_order_full(&c->log.order);
+	p.free = wb_order_reusable(&c->log.order) + p.nr_slots - c->log.order.current_id;
 	spin_unlock_irq(&c->log.lock);
-	if (full)
-		return true;
-	percent = div64_u64(free * 100, nr);
-	if (!READ_ONCE(c->knob[WB_KNOB_ALLOW_MIGRATE]))
-		return percent < NO_FREE;
-	if (percent < NO_FREE || !READ_ONCE(c->knob[WB_KNOB_MODULATOR]))
-		return true;
-	if (percent >= LOW_FREE && users_are_busy(c))
-		return false;
-	if (percent < LOW_FREE)
-		threshold += (100 - threshold) * (LOW_FREE - percent) / (LOW_FREE - NO_FREE);
-	return threshold >= 100 || READ_ONCE(c->backing_load) < threshold;
+	return wb_pace_depth(&p);
 }
 
 void wb_modulator_init(struct wb_cache *c)
@@ -109,7 +177,9 @@ void wb_modulator_init(struct wb_cache *c)
 void wb_modulator_start(struct wb_cache *c)
 {
 	/* What the load is nobody knows yet: look first. */
+	c->bearable_depth = WB_DEPTH_MAX;
 	measure(c);
+	c->bearable_depth = WB_DEPTH_MAX;
 	WRITE_ONCE(c->backing_load, 100);
 	mod_delayed_work(c->wq, &c->modulator_work, PERIOD);
 }

@@ -1,16 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Windows: how the copies of a batch, sorted by backing block, get to the backing device.
+ * Windows: how copies get to the backing device, in the order of the sweep.
  *
- *   read     from the cache device; places in a row in one request
+ *   read     from the cache device, sorted by place; places in a row in one request
  *   verify   each block against its checksum
  *   write    neighbours in one request; of one block's copies each gives the sectors it owns
  *
- * There are two, taken in turn: one is read while the other is being written.
+ * There are two, taken in turn: one is read while the other is being written. No more writes are in
+ * flight than the modulator wants: users' reads of the backing device stand in line behind them.
  */
+#include <linux/sort.h>
 #include "migrator.h"
 
 #define MAX_WRITE	256u	/* blocks in one request */
+#define PAGES		16u	/* in a row, so that such a request has few vectors */
+
+/* Return: whether @page[0] to @page[PAGES - 1] are there; what is there has to be freed in any case. */
+static bool alloc_pages_of(struct page **page)
+{
+	void *p = alloc_pages_exact(PAGES << PAGE_SHIFT, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
+	u32 i;
+
+	for (i = 0; i < PAGES; i++) {
+		page[i] = p ? virt_to_page(p) + i : alloc_page(GFP_KERNEL);
+		if (!page[i])
+			return false;
+	}
+	return true;
+}
 
 int wb_windows_init(struct wb_migrator *m)
 {
@@ -20,13 +37,14 @@ int wb_windows_init(struct wb_migrator *m)
 	init_waitqueue_head(&m->wait);
 	if (bioset_init(&m->bios, 4, 0, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER))
 		return -ENOMEM;
+	m->windows = vzalloc(array_size(WB_NR_WINDOWS, sizeof(*m->windows)));
+	if (!m->windows)
+		return -ENOMEM;
 	for (w = 0; w < WB_NR_WINDOWS; w++) {
 		m->windows[w].m = m;
-		for (i = 0; i < WB_WINDOW; i++) {
-			m->windows[w].pages[i] = alloc_page(GFP_KERNEL);
-			if (!m->windows[w].pages[i])
+		for (i = 0; i < WB_WINDOW; i += PAGES)
+			if (!alloc_pages_of(&m->windows[w].pages[i]))
 				return -ENOMEM;
-		}
 	}
 	return 0;
 }
@@ -35,10 +53,11 @@ void wb_windows_exit(struct wb_migrator *m)
 {
 	u32 i, w;
 
-	for (w = 0; w < WB_NR_WINDOWS; w++)
+	for (w = 0; m->windows && w < WB_NR_WINDOWS; w++)
 		for (i = 0; i < WB_WINDOW; i++)
 			if (m->windows[w].pages[i])
 				__free_page(m->windows[w].pages[i]);
+	vfree(m->windows);
 	bioset_exit(&m->bios);
 }
 
@@ -53,13 +72,15 @@ static void wait_window(struct wb_window *w)
 	spin_unlock_irq(&w->m->lock);
 }
 
-static void window_put(struct wb_window *w)
+/* @wrote: it was a write. Whoever waits for a window, or for fewer writes in flight, looks again. */
+static void window_put(struct wb_window *w, bool wrote)
 {
 	struct wb_migrator *m = w->m;
 	unsigned long flags;
 
 	spin_lock_irqsave(&m->lock, flags);
-	if (!--w->in_flight)
+	m->writing -= wrote;
+	if (!--w->in_flight || wrote)
 		wake_up_all(&m->wait);
 	spin_unlock_irqrestore(&m->lock, flags);
 }
@@ -71,7 +92,17 @@ static void read_endio(struct bio *bio)
 	if (bio->bi_status)
 		WRITE_ONCE(w->read_error, true);
 	bio_put(bio);
-	window_put(w);
+	window_put(w, false);
+}
+
+/* Pages in a row are one vector; a part of a block is a block. */
+static u32 blocks_of(const struct bio *bio)
+{
+	u32 i, bytes = 0;
+
+	for (i = 0; i < bio->bi_vcnt; i++)
+		bytes += bio->bi_io_vec[i].bv_len;
+	return max_t(u32, bio->bi_vcnt, bytes >> WB_BLOCK_SHIFT);
 }
 
 static void write_endio(struct bio *bio)
@@ -82,8 +113,10 @@ static void write_endio(struct bio *bio)
 		wb_stat_add(w->m->c, WB_STAT_BACKING_ERRORS, 1);
 		WRITE_ONCE(w->write_error, true);
 	}
+	/* Before the put: whoever waits for the last one may free the cache object. */
+	wb_pace_written(w->m->c, blocks_of(bio));
 	bio_put(bio);
-	window_put(w);
+	window_put(w, true);
 }
 
 static struct bio *new_bio(struct wb_window *w, struct block_device *bdev, blk_opf_t opf, u64 sector,
@@ -99,28 +132,53 @@ static struct bio *new_bio(struct wb_window *w, struct block_device *bdev, blk_o
 
 static void send(struct wb_window *w, struct bio **bio)
 {
+	struct wb_migrator *m = w->m;
+	bool write;
+
 	if (!*bio)
 		return;
-	spin_lock_irq(&w->m->lock);
+	write = op_is_write(bio_op(*bio));
+	/* To sleep submits what is plugged. Only this work item adds writes, so it stays true. */
+	if (write)
+		wait_event(m->wait, READ_ONCE(m->writing) < m->depth);
+	spin_lock_irq(&m->lock);
 	w->in_flight++;
-	spin_unlock_irq(&w->m->lock);
+	m->writing += write;
+	spin_unlock_irq(&m->lock);
 	submit_bio(*bio);
 	*bio = NULL;
 }
 
-/* Whole blocks, for the checksums cover all valid sectors. Places in a row make one request. */
-static void read_window(struct wb_window *w, struct wb_cand *cand, u32 nr)
+static int by_place(const void *a, const void *b, const void *cands)
+{
+	u32 x = ((const struct wb_cand *)cands)[*(const u16 *)a].place;
+	u32 y = ((const struct wb_cand *)cands)[*(const u16 *)b].place;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Whole blocks, for the checksums cover all valid sectors. Places in a row make one request: of a few
+ * segments that is nearly all of them.
+ */
+static void read_window(struct wb_window *w)
 {
 	struct wb_cache *c = w->m->c;
+	struct wb_cand *cand = w->cands;
 	struct bio *bio = NULL;
 	struct blk_plug plug;
-	u32 i;
+	u32 i, n, next = 0;
 
 	w->read_error = false;
+	for (i = 0; i < w->nr; i++)
+		w->order[i] = i;
+	sort_r(w->order, w->nr, sizeof(*w->order), by_place, NULL, cand);
 	blk_start_plug(&plug);
-	for (i = 0; i < nr; i++) {
-		if (bio && cand[i].place != cand[i - 1].place + 1)
+	for (n = 0; n < w->nr; n++) {
+		i = w->order[n];
+		if (bio && cand[i].place != next)
 			send(w, &bio);
+		next = cand[i].place + 1;
 		if (bio && bio_add_page(bio, w->pages[i], WB_BLOCK_SIZE, 0))
 			continue;
 		send(w, &bio);
@@ -160,9 +218,11 @@ static void block_is_bad(struct wb_migrator *m, struct wb_cand *cand, const char
 	       wb_place_block(c, cand->place));
 }
 
-static void verify_window(struct wb_window *w, struct wb_cand *cand, u32 nr)
+static void verify_window(struct wb_window *w)
 {
 	struct wb_cache *c = w->m->c;
+	struct wb_cand *cand = w->cands;
+	u32 nr = w->nr;
 	bool passed = w->read_error;
 	u32 i;
 
@@ -196,14 +256,15 @@ static void set_busy(struct wb_migrator *m, u64 first, u64 last)
 }
 
 /* What is still to be written of each, now that discards wait for this window. */
-static void look_again(struct wb_migrator *m, struct wb_cand *cand, u32 nr)
+static void look_again(struct wb_window *w)
 {
-	struct wb_cache *c = m->c;
+	struct wb_cache *c = w->m->c;
+	struct wb_cand *cand = w->cands;
 	struct wb_index_view v;
 	spinlock_t *lock;
 	u32 i;
 
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < w->nr; i++) {
 		lock = wb_bucket_lock(c, cand[i].block);
 		spin_lock(lock);
 		wb_view(c, &v);
@@ -227,10 +288,12 @@ static int owner(const struct wb_cand *cand, u32 nr, u32 s)
 	return -1;
 }
 
-static void write_window(struct wb_window *w, struct wb_cand *cand, u32 nr)
+static void write_window(struct wb_window *w)
 {
 	struct wb_cache *c = w->m->c;
+	struct wb_cand *cand = w->cands;
 	struct bio *bio = NULL;
+	u32 nr = w->nr;
 	u64 sector, next = 0;
 	u32 i, same, s, n;
 	struct blk_plug plug;
@@ -251,6 +314,7 @@ static void write_window(struct wb_window *w, struct wb_cand *cand, u32 nr)
 			if (own < 0)
 				continue;
 			any = true;
+			w->wrote = true;
 			sector = (cand[i].block << WB_BLOCK_SECTOR_SHIFT) + s;
 			if (bio && (sector != next ||
 				    !bio_add_page(bio, w->pages[i + own], n << SECTOR_SHIFT,
@@ -270,63 +334,84 @@ static void write_window(struct wb_window *w, struct wb_cand *cand, u32 nr)
 	blk_finish_plug(&plug);
 }
 
-/* How many candidates from @i on make a window: all copies of a block stay together. */
-static u32 window_size(const struct wb_migrator *m, u32 i)
+/* All of it is done: what it was worth. */
+static void retire(struct wb_window *w)
 {
-	u32 n = min(m->nr - i, WB_WINDOW);
+	struct wb_migrator *m = w->m;
+	u32 i;
 
-	if (i + n == m->nr)
-		return n;
-	while (n > 1 && m->cands[i + n].block == m->cands[i + n - 1].block)
-		n--;
-	return n;
+	wait_window(w);
+	m->failed |= w->write_error;
+	m->unflushed |= w->wrote;
+	for (i = 0; i < w->nr; i++)
+		wb_sweep_finished(&m->sweep, &w->cands[i]);
+	w->nr = 0;
+	w->wrote = false;
+	w->write_error = false;
+}
+
+void wb_windows_wait(struct wb_migrator *m)
+{
+	u32 turn;
+
+	for (turn = 0; turn < WB_NR_WINDOWS; turn++)
+		retire(&m->windows[turn]);
+	set_busy(m, 1, 0);
+}
+
+/* What newer copies have superseded since it was collected need not be read. */
+static void drop_dead(struct wb_window *w)
+{
+	struct wb_cache *c = w->m->c;
+	u32 i, kept = 0;
+	struct wb_index_view v;
+	spinlock_t *lock;
+
+	for (i = 0; i < w->nr; i++) {
+		lock = wb_bucket_lock(c, w->cands[i].block);
+		spin_lock(lock);
+		wb_view(c, &v);
+		w->cands[i].live &= wb_index_live(&c->index, w->cands[i].place, &v);
+		spin_unlock(lock);
+		if (w->cands[i].live)
+			w->cands[kept++] = w->cands[i];
+		else
+			wb_sweep_finished(&w->m->sweep, &w->cands[i]);
+	}
+	w->nr = kept;
 }
 
 /*
- * Let users who came meanwhile go first. Nothing is in flight while this waits, so no discard waits
- * for it.
+ * The range that discards wait for covers both windows: their blocks ascend. Where a new pass begins
+ * they do not, so the one before has to be done; and so it has to for another reason: it may hold
+ * an older copy of a block of this one, which must not be written after it.
  */
-static void give_way(struct wb_migrator *m)
+bool wb_window_step(struct wb_migrator *m, u64 limit, u32 runs)
 {
-	bool waited = false;
+	struct wb_window *w = &m->windows[m->turn], *other = &m->windows[!m->turn];
+	bool again;
 
-	while (!READ_ONCE(m->stop) && !wb_modulator_allows(m->c)) {
-		if (!waited) {
-			wait_window(&m->windows[0]);
-			wait_window(&m->windows[1]);
-			set_busy(m, 1, 0);
-			waited = true;
-		}
-		schedule_timeout_uninterruptible(HZ / 20);
+	m->turn ^= 1;
+	retire(w);
+	if (m->failed)
+		return false;
+	w->nr = wb_sweep_take(&m->sweep, limit, w->cands, WB_WINDOW, runs, &again);
+	if (again || !w->nr) {
+		retire(other);
+		set_busy(m, 1, 0);
 	}
-}
-
-void wb_window_move_all(struct wb_migrator *m)
-{
-	u32 i, n, turn = 0, first_busy = 0;
-	struct wb_window *w;
-
-	for (i = 0; i < m->nr && !READ_ONCE(m->stop); i += n, turn ^= 1) {
-		give_way(m);
-		w = &m->windows[turn];
-		wait_window(w);		/* its last writes */
-		if (w->write_error)
-			break;
-		n = window_size(m, i);
-		read_window(w, &m->cands[i], n);
-		verify_window(w, &m->cands[i], n);
-		/* The window before may still be in flight: the range covers both. */
-		set_busy(m, m->cands[first_busy].block, m->cands[i + n - 1].block);
-		look_again(m, &m->cands[i], n);
-		write_window(w, &m->cands[i], n);
-		first_busy = i;
-	}
-	for (turn = 0; turn < WB_NR_WINDOWS; turn++) {
-		wait_window(&m->windows[turn]);
-		m->failed |= m->windows[turn].write_error;
-		m->windows[turn].write_error = false;
-	}
-	set_busy(m, 1, 0);
+	if (!w->nr)
+		return false;
+	drop_dead(w);
+	if (!w->nr)
+		return true;
+	read_window(w);
+	verify_window(w);
+	set_busy(m, other->nr ? other->cands[0].block : w->cands[0].block,
+		 w->cands[w->nr - 1].block);
+	look_again(w);
+	write_window(w);
+	return true;
 }
 
 u64 wb_migrate_mark(struct wb_cache *c)

@@ -174,6 +174,13 @@ bool wb_log_open_is_empty(const struct wb_log *log)
 	       state_pos(state) == READ_ONCE(chunk_at(log, state_seq(state))->start) + 1;
 }
 
+u32 wb_log_open_room(const struct wb_log *log)
+{
+	u32 pos = state_pos(atomic64_read(&log->state));
+
+	return pos < log->geom->slot_blocks ? log->geom->slot_blocks - pos : 0;
+}
+
 bool wb_log_is_shut(const struct wb_log *log)
 {
 	return state_pos(atomic64_read(&log->state)) == POS_CLOSED;

@@ -226,6 +226,9 @@ static inline void wb_log_put_buf(struct wb_rambuf *buf)
 /* Is anything in the open chunk? A hint without the lock. */
 bool wb_log_open_is_empty(const struct wb_log *log);
 
+/* Blocks that are left in the open segment. */
+u32 wb_log_open_room(const struct wb_log *log);
+
 /* Can nobody reserve anything? Stays so while log->gate is set. */
 bool wb_log_is_shut(const struct wb_log *log);
 
