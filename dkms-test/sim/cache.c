@@ -91,12 +91,14 @@ void begin_life(struct sim *s)
 	s->mig.state = M_IDLE;
 	s->mig.stop = false;
 	s->mig.hold_next = false;
+	s->mig.drain_began = false;
 	s->mig.busy = false;
 	s->mig.announced = 0;
 	s->mig.stuck_id = 0;
 	s->mig.failures = 0;
-	s->mig.win[0].in_flight = 0;
-	s->mig.win[1].in_flight = 0;
+	s->mig.turn = 0;
+	memset(s->mig.win, 0, sizeof(s->mig.win));
+	s->mig.sweep = (struct wb_sweep){ .cands = s->mig.cands, .max = MAX_PLACES };
 	s->record_state = 0;
 	s->record_wanted = 0;
 	s->record_done = 0;

@@ -208,7 +208,7 @@ static void collect_chunk(struct sim *s, const struct wb_header *h, const struct
 	struct migrator *m = &s->mig;
 	struct wb_index_view v;
 	struct wb_entry e;
-	struct cand *c;
+	struct wb_cand *c;
 	bool same;
 
 	index_view(s, &v);
@@ -216,16 +216,17 @@ static void collect_chunk(struct sim *s, const struct wb_header *h, const struct
 		wb_entry_decode(raw, i, &e);
 		if (e.flags & WB_ENTRY_TOMBSTONE)
 			continue;
-		c = &m->cand[m->nr];
-		*c = (struct cand){ .block = e.block, .place = base + h->block + 1 + i,
-				    .crc = e.crc, .mask = e.mask };
+		c = &m->fresh[m->nr_fresh];
+		*c = (struct wb_cand){ .block = e.block, .place = base + h->block + 1 + i,
+				       .crc = e.crc, .mask = e.mask,
+				       .segment = (u8)(h->id % WB_SWEEP_SEGMENTS) };
 		entry = &s->index.entries[c->place];
 		same = wb_index_block(entry) == e.block && entry->mask == e.mask;
 		if ((entry->flags & WB_ENTRY_LINKED) && !same)
 			bad_segment(m, h->id);
 		c->live = same ? wb_index_live(&s->index, c->place, &v) : 0;
 		if (c->live)
-			m->nr++;
+			m->nr_fresh++;
 	}
 }
 
@@ -240,6 +241,7 @@ static void collect_segment(struct sim *s, u64 id)
 	struct wb_header h;
 	bool ok = true;
 
+	s->mig.nr_fresh = 0;
 	while (block + 1 < g->slot_blocks) {
 		ok = device_read(&s->cache, place_sector(s, base + block), WB_BLOCK_SECTORS, u.bytes);
 		if (!ok || wb_header_decode(g, u.bytes, &h) != WB_OK || h.id != id ||
@@ -257,50 +259,83 @@ static void collect_segment(struct sim *s, u64 id)
 	bad_segment(&s->mig, id);
 }
 
-static bool is_behind(const struct cand *a, const struct cand *b)
+static bool is_behind(const struct wb_cand *a, const struct wb_cand *b)
 {
 	return a->block > b->block || (a->block == b->block && a->place > b->place);
 }
 
-static void sort_cands(struct migrator *m)
+static void sort_fresh(struct migrator *m)
 {
-	struct cand c;
+	struct wb_cand c;
 	u32 i, k;
 
-	for (i = 1; i < m->nr; i++) {
-		c = m->cand[i];
-		for (k = i; k && is_behind(&m->cand[k - 1], &c); k--)
-			m->cand[k] = m->cand[k - 1];
-		m->cand[k] = c;
+	for (i = 1; i < m->nr_fresh; i++) {
+		c = m->fresh[i];
+		for (k = i; k && is_behind(&m->fresh[k - 1], &c); k--)
+			m->fresh[k] = m->fresh[k - 1];
+		m->fresh[k] = c;
 	}
+}
+
+static u64 free_slots(const struct sim *s)
+{
+	const struct wb_order *o = &s->order;
+
+	return wb_order_reusable(o) + o->nr_slots - o->current_id;
+}
+
+static bool room_is_short(const struct sim *s)
+{
+	return free_slots(s) * 2 < s->order.nr_slots;
+}
+
+/* The last segment that may join the sweep now. */
+static u64 may_join(const struct sim *s)
+{
+	const struct migrator *m = &s->mig;
+	u64 first = m->sweep.first, last = s->order.durable_segment;
+
+	if (last > first + s->manners.batch - 1)
+		last = first + s->manners.batch - 1;
+	if (first <= m->stuck_id && last >= m->stuck_id)
+		last = first > m->stuck_id - 1 ? first : m->stuck_id - 1;
+	return last;
 }
 
 /* Return: false if there is nothing to migrate. */
 static bool begin_batch(struct sim *s)
 {
 	struct migrator *m = &s->mig;
-	struct wb_order *o = &s->order;
 
-	m->id = o->migrated + 1;
-	m->last = o->migrated + 1 + rng_below(&s->rng, s->manners.batch);
-	if (m->last > o->durable_segment)
-		m->last = o->durable_segment;
-	if (m->id <= m->stuck_id && m->last >= m->stuck_id)
-		m->last = m->id > m->stuck_id - 1 ? m->id : m->stuck_id - 1;
-	if (m->id > m->last)
+	wb_sweep_begin(&m->sweep, s->order.migrated + 1);
+	if (may_join(s) < m->sweep.first)
 		return false;
-	m->nr = 0;
 	m->bad_id = 0;
 	m->failed = false;
-	m->next = 0;
-	m->turn = 0;
-	m->first_busy = 0;
-	m->win[0].error = false;
-	m->win[1].error = false;
+	m->flush_failed = false;
+	m->unflushed = false;
+	m->more = true;
 	m->flush_failures = s->flush_failures;
 	m->state = M_COLLECT;
-	trace("migrate segments %llu to %llu", ULL(m->id), ULL(m->last));
 	return true;
+}
+
+/* One segment, or go on with what has joined. */
+static void collect(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+	u64 id = m->sweep.last + 1;
+
+	if (id <= may_join(s) && !m->bad_id && !m->stop) {
+		trace("segment %llu joins the sweep", ULL(id));
+		collect_segment(s, id);
+		sort_fresh(m);
+		CHECK(m->sweep.nr + m->nr_fresh <= m->sweep.max);
+		wb_sweep_join(&m->sweep, id, m->fresh, m->nr_fresh);
+		return;
+	}
+	m->more |= m->sweep.last >= m->sweep.first;
+	m->state = m->more ? M_TURN : M_END;
 }
 
 static void batch_failed(struct sim *s)
@@ -319,26 +354,67 @@ static void batch_failed(struct sim *s)
 	s->mig.state = M_IDLE;
 }
 
-static bool room_is_short(const struct sim *s)
+/* Call migrated what is, if that is worth a flush now. */
+static void settle(struct sim *s)
 {
-	const struct wb_order *o = &s->order;
+	struct migrator *m = &s->mig;
+	u64 done = wb_sweep_done(&m->sweep), first = m->sweep.first;
 
-	return (wb_order_reusable(o) + o->nr_slots - o->current_id) * 2 < o->nr_slots &&
-	       o->migrated > wb_order_reusable(o);
+	m->settled = done;
+	if (m->bad_id && done >= m->bad_id)
+		m->settled = m->bad_id - 1;
+	if (m->failed) {
+		m->state = M_END;
+	} else if ((m->more && !room_is_short(s) && done < first + s->manners.settle) ||
+		   m->settled < first) {
+		m->state = M_FINISH;
+		m->settled = 0;
+	} else {
+		m->state = m->unflushed ? M_FLUSHING : M_FINISH;
+		if (m->unflushed)
+			io_begin(s, IO_MOVE_FLUSH, true, true, device_flush(&s->backing), 0);
+	}
 }
 
-static void finish_batch(struct sim *s)
+static void flush_was_lost(struct migrator *m)
+{
+	m->flush_failed = true;
+	m->state = M_END;
+}
+
+/* It is flushed, if it had to be. Then let others join. */
+static void finish(struct sim *s)
 {
 	struct migrator *m = &s->mig;
 
-	if (m->bad_id)
-		m->last = m->bad_id - 1;
-	m->stuck_id = m->bad_id;
-	wb_order_migrated(&s->order, m->last);
-	trace("migrated up to %llu", ULL(s->order.migrated));
-	m->state = M_IDLE;
-	if (room_is_short(s))
+	if (m->settled) {
+		m->unflushed = false;
+		wb_order_migrated(&s->order, m->settled);
+		wb_sweep_leave(&m->sweep, m->settled);
+		trace("migrated up to %llu", ULL(s->order.migrated));
+		if (room_is_short(s))
+			record_request(s);
+	}
+	if (!m->bad_id)
+		m->state = M_COLLECT;
+	else
+		m->state = m->more ? M_TURN : M_END;
+}
+
+static void end_batch(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+
+	if (room_is_short(s) && s->order.migrated > wb_order_reusable(&s->order))
 		record_request(s);
+	m->state = M_IDLE;
+	if (m->stop)
+		return;
+	if (m->failed || m->flush_failed) {
+		batch_failed(s);
+		return;
+	}
+	m->stuck_id = m->bad_id;
 	if (m->bad_id)
 		batch_failed(s);
 	else
@@ -347,27 +423,79 @@ static void finish_batch(struct sim *s)
 
 /* ---------------------------------------------------------------- window.c */
 
-static struct window *window(struct migrator *m)
+/* Return: false if it is still on its way. */
+static bool retire(struct migrator *m, struct window *w)
 {
-	return &m->win[m->turn];
+	u32 i;
+
+	if (w->in_flight)
+		return false;
+	m->failed |= w->error;
+	m->unflushed |= w->wrote;
+	for (i = 0; i < w->nr; i++)
+		wb_sweep_finished(&m->sweep, &w->cands[i]);
+	w->nr = 0;
+	w->wrote = false;
+	w->error = false;
+	return true;
 }
 
-static void read_window(struct sim *s)
+static bool all_retired(struct migrator *m)
+{
+	if (!retire(m, &m->win[0]) || !retire(m, &m->win[1]))
+		return false;
+	m->busy = false;
+	return true;
+}
+
+/* What is served next; or wait for users. */
+static void choose_limit(struct sim *s)
 {
 	struct migrator *m = &s->mig;
-	struct window *w = window(m);
-	struct cand *c;
-	u32 i, n;
+	u64 room = free_slots(s) * (s->geom.slot_blocks - 1);
 
-	w->first = m->next;
-	w->nr = m->nr - m->next < WINDOW ? m->nr - m->next : WINDOW;
-	for (n = w->nr; w->first + n < m->nr && n > 1 &&
-	     m->cand[w->first + n].block == m->cand[w->first + n - 1].block; n--)
-		;
-	w->nr = n;
+	m->state = m->stop ? M_END : rng_one_in(&s->rng, 12) ? M_GIVE_WAY : M_TAKE;
+	if (m->state != M_TAKE)
+		return;
+	m->limit = m->sweep.last;
+	if (room_is_short(s) && !m->bad_id && !(s->draining && !s->nr_held))
+		m->limit = wb_sweep_limit(&m->sweep, wb_pace_ahead(room));
+	m->turn ^= 1;
+}
+
+static void take_window(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+	struct window *w = &m->win[m->turn];
+
+	w->nr = wb_sweep_take(&m->sweep, m->limit, w->cands, s->manners.window, s->manners.runs,
+			      &m->again);
+	w->i = 0;
+	w->kept = 0;
+	m->state = M_PASS;
+}
+
+static void drop_dead(struct sim *s, struct window *w)
+{
+	struct wb_cand *c = &w->cands[w->i++];
+	struct wb_index_view v;
+
+	index_view(s, &v);
+	c->live = c->live & wb_index_live(&s->index, c->place, &v);
+	if (c->live)
+		w->cands[w->kept++] = *c;
+	else
+		wb_sweep_finished(&s->mig.sweep, c);
+}
+
+static void read_window(struct sim *s, struct window *w)
+{
+	struct wb_cand *c;
+	u32 i;
+
 	w->i = 0;
 	for (i = 0; i < w->nr; i++) {
-		c = &m->cand[w->first + i];
+		c = &w->cands[i];
 		if (device_read(&s->cache, place_sector(s, c->place), WB_BLOCK_SECTORS, w->data[i]) &&
 		    wb_data_crc(w->data[i], c->mask) == c->crc)
 			continue;
@@ -376,12 +504,11 @@ static void read_window(struct sim *s)
 		if (s->index.entries[c->place].flags & WB_ENTRY_LINKED)
 			s->index.entries[c->place].flags |= WB_ENTRY_ROTTEN;
 		c->bad = true;
-		bad_segment(m, place_id(s, c->place));
+		bad_segment(&s->mig, place_id(s, c->place));
 	}
-	m->state = M_BUSY;
 }
 
-static void look_again(struct sim *s, struct cand *c)
+static void look_again(struct sim *s, struct wb_cand *c)
 {
 	struct wb_index_view v;
 
@@ -394,30 +521,28 @@ static void look_again(struct sim *s, struct cand *c)
 }
 
 /* Of the copies of a block, the one that has sector @sector to write. */
-static int owner(const struct migrator *m, const struct window *w, u32 sector)
+static int owner(const struct window *w, u32 sector)
 {
 	u32 i;
 
 	for (i = 0; i < w->nr; i++)
-		if (m->cand[w->first + i].block == sector / WB_BLOCK_SECTORS &&
-		    m->cand[w->first + i].live >> sector % WB_BLOCK_SECTORS & 1)
+		if (w->cands[i].block == sector / WB_BLOCK_SECTORS &&
+		    w->cands[i].live >> sector % WB_BLOCK_SECTORS & 1)
 			return (int)i;
 	return -1;
 }
 
 /* The next request of the window: sectors in a row. */
-static bool write_run(struct sim *s)
+static bool write_run(struct sim *s, struct window *w)
 {
-	struct migrator *m = &s->mig;
-	struct window *w = window(m);
-	u32 end = ((u32)m->cand[w->first + w->nr - 1].block + 1) * WB_BLOCK_SECTORS, nr = 0;
+	u32 end = ((u32)w->cands[w->nr - 1].block + 1) * WB_BLOCK_SECTORS, nr = 0;
 	static u8 bytes[MAX_REQUEST * WB_SECTOR_SIZE];
 	int own;
 
-	while (w->s < end && owner(m, w, w->s) < 0)
+	while (w->s < end && owner(w, w->s) < 0)
 		w->s++;
 	for (; w->s + nr < end && nr < MAX_REQUEST; nr++) {
-		own = owner(m, w, w->s + nr);
+		own = owner(w, w->s + nr);
 		if (own < 0)
 			break;
 		memcpy(bytes + nr * WB_SECTOR_SIZE,
@@ -427,62 +552,72 @@ static bool write_run(struct sim *s)
 	if (!nr)
 		return false;
 	trace("migrate sectors %u to %u", w->s, w->s + nr - 1);
-	io_begin(s, IO_MOVE, true, false, device_write(&s->backing, w->s, nr, bytes, 0), m->turn);
+	io_begin(s, IO_MOVE, true, false, device_write(&s->backing, w->s, nr, bytes, 0),
+		 s->mig.turn);
+	w->wrote = true;
 	w->in_flight++;
 	w->s += nr;
 	return true;
 }
 
-/* One step of moving what was collected to the backing device. */
+/* One step of moving what waits in the sweep to the backing device. */
 static bool window_step(struct sim *s)
 {
 	struct migrator *m = &s->mig;
-	struct window *w = window(m);
+	struct window *w = &m->win[m->turn], *other = &m->win[!m->turn];
 
 	switch (m->state) {
-	case M_READ:
-		if (w->in_flight)
+	case M_TAKE:
+		if (!retire(m, w))
 			return false;
-		if (m->next == m->nr || m->stop || w->error) {
-			m->state = M_WAIT;
-			return true;
+		if (m->failed)
+			m->state = M_SETTLE;
+		else
+			take_window(s);
+		return true;
+	case M_PASS:
+		if (m->again || !w->nr) {
+			if (!retire(m, other))
+				return false;
+			m->busy = false;
 		}
-		read_window(s);
+		m->more = w->nr || (m->bad_id && m->limit < m->sweep.last);
+		m->state = w->nr ? M_DROP : M_SETTLE;
+		return true;
+	case M_DROP:
+		drop_dead(s, w);
+		if (w->i == w->nr) {
+			w->nr = w->kept;
+			m->state = w->nr ? M_READ : M_SETTLE;
+		}
+		return true;
+	case M_READ:
+		if (!rng_one_in(&s->rng, s->manners.reading))
+			return false;
+		read_window(s, w);
+		m->state = M_BUSY;
 		return true;
 	case M_BUSY:
-		m->announced += !m->busy;
+		m->announced++;
 		m->busy = true;
-		m->busy_first = m->cand[m->first_busy].block;
-		m->busy_last = m->cand[w->first + w->nr - 1].block;
+		m->busy_first = (other->nr ? other : w)->cands[0].block;
+		m->busy_last = w->cands[w->nr - 1].block;
 		m->state = M_LOOK;
 		return true;
 	case M_LOOK:
-		look_again(s, &m->cand[w->first + w->i++]);
+		look_again(s, &w->cands[w->i++]);
 		if (w->i == w->nr) {
-			w->s = (u32)m->cand[w->first].block * WB_BLOCK_SECTORS;
+			w->s = (u32)w->cands[0].block * WB_BLOCK_SECTORS;
 			m->state = M_WRITE;
 		}
 		return true;
-	case M_WRITE:
-		if (write_run(s))
-			return true;
-		m->first_busy = w->first;
-		m->next = w->first + w->nr;
-		m->turn ^= 1;
-		m->state = M_READ;
+	default:	/* M_WRITE */
+		if (w->in_flight + other->in_flight >= s->manners.depth)
+			return false;
+		if (!write_run(s, w))
+			m->state = M_SETTLE;
 		return true;
 	}
-	if (m->win[0].in_flight || m->win[1].in_flight)
-		return false;
-	m->failed = m->win[0].error || m->win[1].error;
-	m->busy = false;
-	if (m->stop)
-		m->state = M_IDLE;
-	else if (m->failed)
-		batch_failed(s);
-	else
-		m->state = m->nr ? M_FLUSH : M_FINISH;
-	return true;
 }
 
 /* ---------------------------------------------------------------- drain.c */
@@ -529,6 +664,18 @@ static void drain_step(struct sim *s)
 		m->record = record_request(s);
 		m->state = M_WAIT_RECORD;
 	}
+}
+
+/* Return: whether one begins here: with what is in RAM, for what that supersedes need not be migrated. */
+static bool drain_begins(struct sim *s)
+{
+	struct migrator *m = &s->mig;
+	bool begins = s->draining && !m->drain_began && s->mode == WRITEBACK;
+
+	m->drain_began = s->draining;
+	if (begins)
+		flush_all(s, true);
+	return begins;
 }
 
 static void wait_durable(struct sim *s)
@@ -616,34 +763,41 @@ bool migrate_step(struct sim *s)
 			return undrain_step(s);
 		if (s->failed)
 			return false;
-		if (begin_batch(s))
+		if (drain_begins(s) || begin_batch(s))
 			return true;
 		if (!s->draining)
 			return false;
 		drain_step(s);
 		return true;
 	case M_COLLECT:
-		if (m->stop) {
-			m->state = M_IDLE;
-		} else if (m->id <= m->last) {
-			collect_segment(s, m->id++);
-		} else {
-			sort_cands(m);
-			m->state = M_READ;
-		}
+		collect(s);
 		return true;
+	case M_TURN:
+		choose_limit(s);
+		return true;
+	case M_TAKE:
+	case M_PASS:
+	case M_DROP:
 	case M_READ:
 	case M_BUSY:
 	case M_LOOK:
 	case M_WRITE:
-	case M_WAIT:
 		return window_step(s);
-	case M_FLUSH:
-		m->state = M_FLUSHING;
-		io_begin(s, IO_MOVE_FLUSH, true, true, device_flush(&s->backing), 0);
+	case M_SETTLE:
+		settle(s);
 		return true;
 	case M_FINISH:
-		finish_batch(s);
+		finish(s);
+		return true;
+	case M_GIVE_WAY:
+		if (!all_retired(m))
+			return false;
+		m->state = M_TURN;
+		return true;
+	case M_END:
+		if (!all_retired(m))
+			return false;
+		end_batch(s);
 		return true;
 	case M_WAIT_DURABLE:
 		if (s->order.first < m->need && !s->order.failed)
@@ -735,6 +889,8 @@ bool completion_step(struct sim *s)
 		return false;
 	i = rng_below(&s->rng, s->nr_ios);
 	io = s->io[i];
+	if (io.kind == IO_MOVE && io.handle % 3 == 0 && !rng_one_in(&s->rng, s->manners.disk))
+		return false;
 	s->io[i] = s->io[--s->nr_ios];
 	ok = !takes_fault(s, &io);
 	if (io.kind == IO_DISCARD && s->manners.discards == 3)
@@ -759,7 +915,7 @@ bool completion_step(struct sim *s)
 		if (ok && m->flush_failures == s->flush_failures)
 			m->state = M_FINISH;
 		else
-			batch_failed(s);
+			flush_was_lost(m);
 		s->flush_failures += !ok;
 		break;
 	case IO_UNDRAIN_FLUSH:

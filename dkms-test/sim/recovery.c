@@ -393,7 +393,7 @@ static bool may_refuse(const struct sim *s, u32 sector)
 
 static void migrate_what_can_be(struct sim *s)
 {
-	u32 patience = 4000;
+	u32 patience = 200000, place;
 
 	begin_life(s);
 	s->fault_count = 0;
@@ -402,6 +402,10 @@ static void migrate_what_can_be(struct sim *s)
 		if (!migrate_step(s))
 			completion_step(s);
 	CHECK(patience);
+	for (place = 0; place < s->index.nr_places; place++)
+		CHECKF(!(s->index.entries[place].flags & WB_ENTRY_ROTTEN) ||
+		       place_id(s, place) > s->order.migrated,
+		       "place %u cannot be read, and its segment counts as migrated", place);
 }
 
 /*

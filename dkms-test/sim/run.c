@@ -166,6 +166,12 @@ static void make_manners(struct sim *s, const struct plan *p)
 		.nr_bufs = rng_one_in(&r, 2) ? MAX_BUFS : 2 + rng_below(&r, 3),
 		.max_ops = 1 + rng_below(&r, MAX_OPS),
 		.batch = 1 + rng_below(&r, s->world->slots),
+		.settle = 1 + rng_below(&r, 4),
+		.window = WB_SWEEP_RUN + rng_below(&r, WINDOW - WB_SWEEP_RUN + 1),
+		.runs = 1 + rng_below(&r, rng_one_in(&r, 2) ? 2 : WINDOW),
+		.depth = 1 + rng_below(&r, rng_one_in(&r, 2) ? 3 : MAX_IOS / 2),
+		.disk = rng_one_in(&r, 2) ? 1 : 1 + rng_below(&r, 40),
+		.reading = rng_one_in(&r, 2) ? 1 : 1 + rng_below(&r, 20),
 		.discards = rng_one_in(&r, 2) ? 0 : rng_below(&r, 4),
 		.overlap = true,
 	};

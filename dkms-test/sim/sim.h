@@ -12,7 +12,7 @@
  * What src/ does with locks, work items and bios is done here in steps: each function named *_step
  * does what the module does without letting anybody else in between (a stretch under one lock, or
  * one request to a device), and the scheduler picks whose step is next. Every decision is the real
- * code's: order.c, index.c, recover.c, encode.c.
+ * code's: order.c, index.c, recover.c, encode.c, sweep.c.
  */
 #ifndef SIM_H
 #define SIM_H
@@ -20,7 +20,9 @@
 #include "device.h"
 #include "index.h"
 #include "order.h"
+#include "pace.h"
 #include "recover.h"
+#include "sweep.h"
 
 /* ---------------------------------------------------------------- failing */
 
@@ -133,7 +135,7 @@ void model_adopt(struct model *m, u32 sector, u64 value, u32 last);
 #define MAX_BUFS	8u
 #define MAX_OPS		8u
 #define MAX_IOS		48u
-#define WINDOW		8u	/* all copies of a block have to fit */
+#define WINDOW		8u	/* copies; at least WB_SWEEP_RUN */
 #define NR_WINDOWS	2u
 #define FIRST_SLOT	16u	/* sector, behind the two records */
 
@@ -225,38 +227,42 @@ struct ram_buf {
 enum mode { WRITEBACK, HOLD, DRAINED };
 
 enum move_state {
-	M_IDLE, M_COLLECT, M_READ, M_BUSY, M_LOOK, M_WRITE, M_WAIT, M_FLUSH, M_FLUSHING, M_FINISH,
+	M_IDLE, M_COLLECT, M_TURN, M_TAKE, M_PASS, M_DROP, M_READ, M_BUSY, M_LOOK, M_WRITE, M_SETTLE,
+	M_FLUSHING, M_FINISH, M_GIVE_WAY, M_END,
 	M_WAIT_DURABLE, M_WAIT_RECORD, M_UNDRAIN_WAIT, M_UNDRAIN_FLUSHING,
 };
 
-struct cand {
-	u64 block;
-	u32 place;
-	u32 crc;
-	u8 mask, live;
-	bool bad;
-};
-
 struct window {
+	struct wb_cand cands[WINDOW];
+	u32 nr;
 	u32 in_flight;
-	u32 first, nr;	/* of the candidates */
-	u32 i, s;	/* next to look at; to write */
-	bool error;
+	u32 i, kept, s;	/* next to look at; to keep; to write */
+	bool wrote, error;
 	u8 data[WINDOW][WB_BLOCK_SIZE];
 };
 
+/* See struct wb_migrator. */
 struct migrator {
 	u8 state;
-	bool stop, failed, hold_next;
-	u64 id, last, bad_id, stuck_id;
-	u32 nr, next, turn, failures;
+	bool stop, hold_next, drain_began;
+	bool more;		/* waits in the sweep, perhaps */
+	bool again;		/* a new pass has begun */
+	bool unflushed;
+	bool failed;		/* a write */
+	bool flush_failed;
+	u64 limit;		/* segments that are served in this step */
+	u64 settled;		/* the last of those that the flush under way is for */
+	u64 bad_id, stuck_id;
+	u32 turn, failures;
 	u32 flush_failures;	/* others', when the batch began */
 	u64 need;		/* M_WAIT_DURABLE */
 	u64 record;		/* M_WAIT_RECORD */
 	bool busy;
 	u64 busy_first, busy_last, announced;
-	u32 first_busy;
-	struct cand cand[MAX_PLACES];
+	struct wb_sweep sweep;
+	struct wb_cand cands[MAX_PLACES];
+	struct wb_cand fresh[MAX_SLOT_BLOCKS];
+	u32 nr_fresh;
 	struct window win[NR_WINDOWS];
 };
 
@@ -267,6 +273,12 @@ struct manners {
 	u32 nr_bufs;
 	u32 max_ops;
 	u32 batch;
+	u32 settle;	/* segments in one flush of the backing device */
+	u32 window;	/* copies, and ... */
+	u32 runs;	/* ... neighbourhoods that are taken together */
+	u32 depth;	/* writes there in flight */
+	u32 disk;	/* of so many chances to complete, some writes there take one */
+	u32 reading;	/* and of its reads of the cache device */
 	u32 discards;	/* of the backing device: 0 zeros, 1 does nothing, 2 some sectors, 3 refuses */
 	bool backing_tears;
 	bool overlap;	/* writes of one sector may be under way together */

@@ -106,6 +106,8 @@ void wb_pace_start(struct wb_cache *c)
 	c->pacing = true;
 	spin_unlock_irq(&c->log.lock);
 	wb_pace_look(c);
+	if (!READ_ONCE(c->pace_gain) && READ_ONCE(c->nr_deferred))
+		wb_flush_kick(c);	/* no write that ends will do it for them now */
 }
 
 void wb_pace_stop(struct wb_cache *c)

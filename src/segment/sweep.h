@@ -25,7 +25,9 @@
 #include "port.h"
 
 #define WB_SWEEP_SEGMENTS	256u	/* that can be in it at a time */
+#ifndef WB_SWEEP_RUN
 #define WB_SWEEP_RUN		256u	/* copies of neighbouring blocks that are taken as one */
+#endif
 
 /**
  * struct wb_cand - a copy to migrate
