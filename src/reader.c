@@ -56,7 +56,7 @@ struct piece {
  * @at: the segment that the walk has come to
  * @next: the next to be given to a lane; @last: the last one
  * @in_flight: lanes with @reading
- * @done: those that completed; under @lock, as the wake-up
+ * @done: those that completed; @waits: somebody waits for one; under @lock, as the wake-up
  * @bounce: for single blocks, whose buffers need not be aligned
  * @pieces: of one large read; @pieces_left: in flight, or being issued
  */
@@ -68,6 +68,7 @@ struct wb_reader {
 	u32 in_flight;
 	spinlock_t lock;	/* see above */
 	struct list_head done;
+	bool waits;
 	wait_queue_head_t wait;
 	struct page *bounce;
 	atomic_t pieces_left;
@@ -94,7 +95,8 @@ static void lane_endio(struct bio *bio)
 
 	spin_lock_irqsave(&r->lock, flags);
 	list_add_tail(&l->done_link, &r->done);
-	wake_up(&r->wait);
+	if (r->waits)
+		wake_up(&r->wait);
 	spin_unlock_irqrestore(&r->lock, flags);
 }
 
@@ -143,6 +145,9 @@ static void go_on(struct lane *l)
 	if (l->bad || l->id < l->r->at)
 		return;
 	end = wb_header_guess(g, page_address(l->page), l->id, l->block, &size);
+	/* The walk ends here or before; behind that it looks so far for what proves damage. */
+	if (!end && !l->block)
+		l->r->last = min(l->r->last, l->id - 1 + WB_SEARCH_SEGMENTS);
 	if (end && end + 1 < g->slot_blocks && keep(l, size)) {
 		l->block = end;
 		issue(l);
@@ -163,7 +168,11 @@ static void reap(struct wb_reader *r)
 
 static void wait_and_reap(struct wb_reader *r)
 {
-	wait_event(r->wait, !list_empty_careful(&r->done));
+	spin_lock_irq(&r->lock);
+	r->waits = true;
+	wait_event_lock_irq(r->wait, !list_empty(&r->done), r->lock);
+	r->waits = false;
+	spin_unlock_irq(&r->lock);
 	reap(r);
 }
 
@@ -192,8 +201,8 @@ static void refill(struct wb_reader *r)
 	blk_finish_plug(&plug);
 }
 
-/* Return: 1 if the lane does not have it. */
-static int take(struct lane *l, u32 block, void *buf)
+/* NULL: the lane does not have it, or could not read it. */
+static const void *take(struct lane *l, u32 block)
 {
 	struct kept *k;
 
@@ -201,22 +210,30 @@ static int take(struct lane *l, u32 block, void *buf)
 		if (l->kept_at < l->kept_end) {
 			k = (struct kept *)(l->kept + l->kept_at);
 			if (k->block != block)
-				return 1;
-			memcpy(buf, k->bytes, k->size);
-			memset(buf + k->size, 0, WB_BLOCK_SIZE - k->size);
+				return NULL;
 			l->kept_at += sizeof(*k) + k->size;
-			return 0;
+			return k->bytes;
 		}
 		if (l->block != block)
-			return 1;
+			return NULL;
 		if (!l->reading)
 			break;
 		wait_and_reap(l->r);
 	}
-	if (l->bad)
-		return -EIO;
-	memcpy(buf, page_address(l->page), WB_BLOCK_SIZE);
-	return 0;
+	return l->bad ? NULL : page_address(l->page);
+}
+
+/* Only this sets requests going, so what take() gave away stays until the next call. */
+const void *wb_reader_peek(struct wb_reader *r, u64 id, u32 block)
+{
+	struct lane *l = &r->lanes[id % LANES];
+
+	if (id > r->at)
+		r->at = id;
+	if (!list_empty_careful(&r->done))
+		reap(r);
+	refill(r);
+	return l->id == id ? take(l, block) : NULL;
 }
 
 /* ---------------------------------------------------------------- what no lane has */
@@ -277,19 +294,9 @@ static int read_one(struct wb_reader *r, u64 offset, void *buf)
 
 int wb_reader_read(struct wb_reader *r, u64 id, u32 block, u32 nr, void *buf)
 {
-	struct lane *l = &r->lanes[id % LANES];
-	int err = 1;
+	u64 offset = offset_of(r, id, block);
 
-	if (nr > 1)
-		return read_large(r, offset_of(r, id, block), nr, buf);
-	if (id > r->at)
-		r->at = id;
-	if (!list_empty_careful(&r->done))
-		reap(r);
-	refill(r);
-	if (l->id == id)
-		err = take(l, block, buf);
-	return err > 0 ? read_one(r, offset_of(r, id, block), buf) : err;
+	return nr > 1 ? read_large(r, offset, nr, buf) : read_one(r, offset, buf);
 }
 
 /* ---------------------------------------------------------------- set-up */

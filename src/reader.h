@@ -36,12 +36,21 @@ struct wb_reader *wb_reader_new(struct wb_cache *c, u64 first, u64 last);
 void wb_reader_free(struct wb_reader *r);
 
 /**
+ * wb_reader_peek() - a header that the walk has come to, if it was read ahead
+ * @id: segment
+ * @block: block in its slot
+ *
+ * Sleeps until it is read. Return: the header without what follows its last entry, until the next
+ * call; NULL if it was not read ahead or could not be read.
+ */
+const void *wb_reader_peek(struct wb_reader *r, u64 id, u32 block);
+
+/**
  * wb_reader_read() - read blocks of a segment; as read of struct wb_walk_ops
  * @id: segment
  * @block: first block in its slot
- * @nr: blocks; a single one is taken to be a header that the walk has come to
- * @buf: @nr blocks; page-aligned if @nr is more than one. Of a header, what follows its last entry
- *	may be zeros
+ * @nr: blocks
+ * @buf: @nr blocks; page-aligned if @nr is more than one
  *
  * Sleeps. Return: 0 or -EIO.
  */

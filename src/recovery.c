@@ -104,7 +104,7 @@ static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_head
 	u32 i, end;
 
 	for (i = 0; i < h->nr_entries; i++) {
-		end = wb_index_load(&c->index, raw, i, h->nr_entries, place);
+		end = wb_index_load(&c->index, h, raw, i, place, wb_count_live, c);
 		atomic_add(end - i, &c->slot_live[slot]);
 		i = end;
 		if (i == h->nr_entries)
@@ -126,6 +126,13 @@ static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *buf)
 	return wb_reader_read(r->reader, id, block, nr, buf);
 }
 
+static const void *walk_peek(void *ctx, u64 id, u32 block)
+{
+	struct recovery *r = ctx;
+
+	return wb_reader_peek(r->reader, id, block);
+}
+
 static void walk_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const char *text)
 {
 	struct recovery *r = ctx;
@@ -136,6 +143,7 @@ static void walk_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const c
 
 static const struct wb_walk_ops walk_ops = {
 	.read = walk_read,
+	.peek = walk_peek,
 	.apply = walk_apply,
 	.note = walk_note,
 };

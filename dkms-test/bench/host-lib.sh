@@ -4,8 +4,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../rig/lib.sh"
 
 BASE_ROWS="w4k-qd1 w4k-qd32 w4k-fsync w4k-fsync-4jobs w64k-qd8 w1m-seq w512-qd32 r4k-hit-qd32 rw7030-qd32"
+START_ROWS="start-orderly start-crash start-synced"
 ALL_ROWS="$BASE_ROWS ssd-requests w4k-fsync-16jobs ssd-flush-1job ssd-flush-4jobs ssd-flush-16jobs r4k-migrating \
-drain-uniform drain-zipf drain-sequential full-uniform full-zipf full-sequential scaling"
+drain-uniform drain-zipf drain-sequential full-uniform full-zipf full-sequential $START_ROWS scaling"
 ALL_TARGETS="zero raw-ssd raw-disk writeboost writecache bcache dm-cache upstream"
 MORE_TARGETS="linear writeboost-default"
 BENCH=$ROOT/dkms-test/bench

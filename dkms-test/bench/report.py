@@ -56,6 +56,11 @@ IOPS = {
 	'ssd-flush-16jobs': 'flush costs 100 us: 4K write + fsync each, 16 jobs, 16 x 1 MB',
 	'r4k-migrating': '4K random read, all hits, QD32, 128 MB, during a drain',
 }
+STARTS = {
+	'start-orderly': 'after a stop in order, 1 GiB dirty',
+	'start-crash': 'after a crash, 1 GiB dirty',
+	'start-synced': 'as many headers as blocks, 128 MiB of log',
+}
 LOADS = {'uniform': '4K uniform', 'zipf': '4K zipf', 'sequential': 'sequential'}
 
 # What must hold: row, figure, at least or at most, bound.
@@ -70,6 +75,8 @@ MUSTS = [
 	('r4k-hit-qd32', 'iops', '>=', 80000),
 	('rw7030-qd32', 'iops', '>=', 58000),
 	('ssd-requests', 'ssd_requests', '<=', 100),
+	('start-orderly', 'ratio', '<=', 1.5),
+	('start-crash', 'ratio', '<=', 1.5),
 ]
 # And against the best of the rivals: row, figure, how many times its value at most.
 MUSTS_OF_BEST = [
@@ -129,6 +136,8 @@ def derive(told):
 			told[key[:-2] + 's'] = round(told.pop(key) / 1e6, 3)
 		else:
 			told[key[:-2] + 'ms'] = round(told.pop(key) / 1e3, 3)
+	if 'read_ms' in told:
+		told['ratio'] = round(told['resume_ms'] / told['read_ms'], 3)
 	if 'drain_ms' in told:
 		told['drain_s'] = round(told['drain_ms'] / 1e3, 2)
 		told['until_clean_s'] = round((told['drain_ms'] + told.get('ms', 0)) / 1e3, 2)
@@ -142,6 +151,8 @@ def applies(row, target):
 	"""Whether there is anything to measure. `run` asks it, too."""
 	if row == 'scaling':
 		return target not in NO_CACHE
+	if row in STARTS:
+		return target == 'writeboost'
 	if row == 'ssd-requests':
 		return target not in ('zero', 'raw-disk')
 	if row.startswith('ssd-flush'):
@@ -215,6 +226,14 @@ def tables(results):
 			 if f'{kind}-{load}' in rows for figure, text in figures]
 		if lines:
 			out.append(title + '\n\n' + table(results, ['row', 'figure'], lines))
+	lines = [[f'`{row}`', title] + [cell(results, row, 'writeboost', figure) for figure in
+					 ('headers', 'requests', 'kib', 'load_ms', 'resume_ms', 'read_ms', 'ratio')]
+		 for row, title in STARTS.items() if row in rows and 'writeboost' in results['targets']]
+	if lines:
+		head = ['row', 'what is dirty', 'headers', 'requests to the SSD', 'KiB read', 'table loaded, ms', 'resumed, ms',
+			'fio reads the headers, ms', 'resume / fio']
+		out.append('**A start**: 64 GiB of cache (less is better)\n\n| ' + ' | '.join(head) + ' |\n|' + '---|' * len(head) +
+			   '\n' + '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines))
 	if 'scaling' in rows:
 		lines = [(['`scaling`', title], 'scaling', figure) for figure, title in (
 			('ratio', 'throughput of 2 jobs, of that of 1'), ('zero_ratio', 'the same of dm-zero, in the same boot'))]

@@ -237,7 +237,7 @@ static void look_around(struct model *m)
 
 static void walk(struct model *m)
 {
-	static const struct wb_walk_ops ops = { walk_read, walk_apply, walk_note };
+	static const struct wb_walk_ops ops = { .read = walk_read, .apply = walk_apply, .note = walk_note };
 
 	CHECK(places(m) <= IMAGE_SLOT_BLOCKS);
 	CHECK(!wb_index_init(&m->ix, &m->super.geom));

@@ -167,7 +167,7 @@ void log_seal(struct sim *s, bool close)
 	if (wb_order_chunk(o, o->open)->state != WB_CHUNK_OPEN || !wb_order_may_seal(o) ||
 	    pos == CLOSED)
 		return;
-	closes = close || pos + 2 > s->geom.slot_blocks;
+	closes = close || s->gate || pos + 2 > s->geom.slot_blocks;
 	empty = pos == c->start + 1;
 	if (empty && !s->gate && (!closes || !c->number))
 		return;

@@ -29,7 +29,7 @@ static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_head
 	struct wb_entry e;
 
 	for (i = 0; i < h->nr_entries; i++) {
-		i = wb_index_load(&s->index, raw, i, h->nr_entries, first);
+		i = wb_index_load(&s->index, h, raw, i, first, count_nothing, NULL);
 		if (i == h->nr_entries)
 			break;
 		wb_entry_decode(raw, i, &e);

@@ -110,7 +110,7 @@ static void media_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const 
 
 static int walk(struct media *m)
 {
-	static const struct wb_walk_ops ops = { media_read, media_apply, media_note };
+	static const struct wb_walk_ops ops = { .read = media_read, .apply = media_apply, .note = media_note };
 	int err;
 
 	m->reads = 0;
@@ -469,7 +469,21 @@ static void test_search(void)
 		at(&m, i, 0)[30] ^= 1;
 	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED && m.walk.bad_id == 1);
 	/* Nothing further is read. */
-	CHECK(m.blocks_read <= 2 + (1 + 2 * WB_MAX_VOLATILE_SEGMENTS) * m.g.slot_blocks);
+	CHECK(m.blocks_read <= 2 + (1 + 2 * WB_MAX_VOLATILE_SEGMENTS) * (1 + m.g.slot_blocks));
+	media_exit(&m);
+
+	/* Where nothing stands behind the break, or older headers do, these are all that is read of most. */
+	media_init(&m, 80, 32 << 10);
+	crc = put(&m, 1, 0, 0, 3, 5, 0, NONE);
+	put(&m, 2, 0, 0, 3, 5, crc, NONE);
+	at(&m, 2, 0)[30] ^= 1;
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_TORN && m.walk.bad_id == 2);
+	CHECK(m.blocks_read <= 6 + WB_SEARCH_SEGMENTS + (2 + WB_SEARCH_BLINDLY) * m.g.slot_blocks);
+	/* A bad one may have been followed by others. */
+	put(&m, 20, 0, 0, 3, 5, 7, NONE);
+	at(&m, 20, 0)[30] ^= 1;
+	put(&m, 20, 1, 4, 3, 5, 7, (struct wb_pos){ 2, 0 });
+	CHECK(!walk(&m) && m.walk.state == WB_LOG_DAMAGED && m.walk.bad_id == 2);
 	media_exit(&m);
 }
 

@@ -590,6 +590,77 @@ static void test_header(void)
 #undef TRY_ENTRY
 }
 
+/* What one entry may hold, said once more. */
+static bool may_be(const struct wb_geom *g, const struct wb_entry *e)
+{
+	u64 sectors = g->backing_sectors, first = e->block * WB_BLOCK_SECTORS, i;
+
+	if (e->flags > WB_ENTRY_TOMBSTONE || first >= sectors)
+		return false;
+	if (e->flags)
+		return !e->mask && e->crc && e->crc <= WB_MAX_TOMBSTONE_BLOCKS &&
+		       first + ((u64)e->crc - 1) * WB_BLOCK_SECTORS < sectors;
+	for (i = 0; i < WB_BLOCK_SECTORS; i++)
+		if (((e->mask >> i) & 1) && first + i >= sectors)
+			return false;
+	return e->mask;
+}
+
+/* A number of @bits, mostly near a power of two or near @limit. */
+static u64 odd_number(struct rng *r, u32 bits, u64 limit)
+{
+	u64 near = rng_one_in(r, 2) ? limit : 1ull << rng_below(r, bits);
+
+	if (rng_one_in(r, 3))
+		near = rng_u64(r);
+	return (near + rng_below(r, 5) - 2) & ((1ull << bits) - 1);
+}
+
+/* Entries are judged several at a time: one that may not be is found wherever it stands. */
+static void test_entries(void)
+{
+	struct rng r = rng_init(test_options.seed);
+	struct wb_header_disk *d = (void *)block;
+	struct wb_header h, back;
+	enum wb_verdict v;
+	struct wb_entry e;
+	struct wb_geom g;
+	u64 sectors, n;
+	u32 i, odd, tombs;
+	bool good;
+
+	test_case("chunk header: of many entries one is odd");
+	for (n = 0; test_more(n, 60000); n++) {
+		sectors = (1ull << (3 + rng_below(&r, 41))) + rng_below(&r, 20);
+		if (rng_one_in(&r, 3))
+			sectors = 1 + (rng_u64(&r) & (sectors - 1));
+		g = geom_of(MiB(100), sectors > 1ull << 43 ? 1ull << 43 : sectors, WB_MAX_SEGMENT_SIZE);
+		h = (struct wb_header){ .epoch = 5, .id = 3, .nr_entries = 1 + rng_below(&r, 20) };
+		odd = rng_below(&r, h.nr_entries);
+		good = true;
+		tombs = 0;
+		for (i = 0; i < h.nr_entries; i++) {
+			e = (struct wb_entry){ .block = rng_u64(&r) % wb_backing_blocks(&g), .crc = 1 };
+			e.mask = wb_block_mask(&g, e.block) & (rng_one_in(&r, 2) ? 0xff : rng_u64(&r));
+			e.mask |= 1;
+			if (i == odd) {
+				e.block = odd_number(&r, 40, wb_backing_blocks(&g));
+				e.mask = odd_number(&r, 8, rng_one_in(&r, 2) ? 0 : 0xff);
+				e.flags = rng_one_in(&r, 2) ? 0 : odd_number(&r, 16, 1);
+				e.crc = (u32)odd_number(&r, 32, wb_backing_blocks(&g) - e.block);
+			}
+			good &= may_be(&g, &e);
+			tombs += e.flags == WB_ENTRY_TOMBSTONE;
+			wb_entry_encode(d, i, &e);
+		}
+		wb_header_encode(&g, &h, d);
+		v = wb_header_decode(&g, block, &back);
+		CHECKF(v == (good ? WB_OK : WB_BAD_FIELD), "%u entries, number %u is odd: %s",
+		       h.nr_entries, odd, wb_verdict_text(v));
+		CHECK(!good || back.nr_tombstones == tombs);
+	}
+}
+
 /* Whatever a block holds, no decoder reads outside it or accepts it. The sanitizer watches. */
 static void test_garbage(void)
 {
@@ -631,6 +702,7 @@ int main(int argc, char **argv)
 	test_super();
 	test_record();
 	test_header();
+	test_entries();
 	test_garbage();
 	return test_end();
 }

@@ -169,7 +169,7 @@ static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_head
 	CHECK(h->id == l->first + l->applied);
 	l->applied++;
 	for (i = 0; i < h->nr_entries; i++) {
-		i = wb_index_load(&l->ix, raw, i, h->nr_entries, place);
+		i = wb_index_load(&l->ix, h, raw, i, place, count, l);
 		if (i == h->nr_entries)
 			break;
 		wb_entry_decode(raw, i, &e);

@@ -79,6 +79,13 @@ told writeboost "row scaling ratio=1.20 zero_ratio=1.21"
 tables scaling writeboost
 expect "scaling on a busy machine is not judged" 1 '^scaling of writeboost: dm-zero itself gains 1.21' 'not judged'
 
+start() { echo "row start-$1 headers=1030 load_us=53000 resume_us=$2 read_us=10000 requests=1037 kib=4148"; }
+told writeboost "$(start orderly 15000)" "$(start crash 15010)"
+tables "start-orderly start-crash" "writeboost zero"
+# shellcheck disable=SC2016 # these are backquotes of Markdown
+expect "a start, by the time that reading its headers takes" 1 '^missed: start-crash: ratio is 1.501' \
+	'`start-orderly` .* holds' '^\| `start-orderly` .* 1.5 \|$'
+
 told writecache "refused w512-qd32 4 KiB blocks"
 tables w512-qd32 "zero writecache"
 expect "a figure that is missing is named" 1 '^missing: w512-qd32 of zero' 'refused \(4 KiB blocks\)'

@@ -207,7 +207,7 @@ void wb_flush_push(struct wb_cache *c)
 		wb_log_seal_full(log);
 		wb_log_open(log);
 		/* Or nobody can seal: what was written and nobody flushed holds its places till then. */
-		if (o->open - o->first > WB_ORDER_CHUNKS / 2)
+		if (wb_order_should_flush(o))
 			c->need = max(c->need, o->open);
 		commit = commit_now(c);
 		if (commit && o->open < c->need)

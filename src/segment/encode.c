@@ -286,11 +286,6 @@ enum wb_verdict wb_record_pick(const struct wb_geom *g, const void *const copies
 
 /* ---------------------------------------------------------------- chunk header */
 
-static size_t header_size(u32 nr_entries)
-{
-	return sizeof(struct wb_header_disk) + nr_entries * sizeof(struct wb_entry_disk);
-}
-
 void wb_header_encode(const struct wb_geom *g, struct wb_header *h, struct wb_header_disk *to)
 {
 	to->magic = cpu_to_le32(WB_CHUNK_MAGIC);
@@ -305,7 +300,7 @@ void wb_header_encode(const struct wb_geom *g, struct wb_header *h, struct wb_he
 	to->block = cpu_to_le16(h->block);
 	to->nr_entries = cpu_to_le16(h->nr_entries);
 	to->pad = 0;
-	h->crc = crc_after(to, &to->seed, header_size(h->nr_entries));
+	h->crc = crc_after(to, &to->seed, wb_header_size(h->nr_entries));
 	to->crc = cpu_to_le32(h->crc);
 }
 
@@ -319,6 +314,37 @@ static bool entry_possible(const struct wb_geom *g, const struct wb_entry *e)
 		return !e->mask && e->crc && e->crc <= blocks - e->block &&
 		       e->crc <= WB_MAX_TOMBSTONE_BLOCKS;
 	return e->mask && !(e->mask & ~wb_block_mask(g, e->block));
+}
+
+/*
+ * Is each of the first @nr entries, a multiple of four, the copy of sectors of a block below @whole,
+ * all of which have all sectors? Almost always they all are, and to see that is most of what
+ * recovery does with a header; so there is one answer for all.
+ *
+ * To an entry's word a number is added that makes its block overflow, by one bit into the mask, if it
+ * is @whole or more; and its mask, by one bit into the flags, if it is not zero. What the sum and the
+ * word differ in tells: the lowest bit of the mask was inverted by the number, and once more by an
+ * overflow; the lowest bit of the flags, which have to be zero, by an overflow alone. (Of a mask of
+ * zero and a block that overflows the latter tells.)
+ */
+static bool all_simple(const struct wb_entry_disk *d, u32 nr, u64 whole)
+{
+	/* WB_MASK_ALL for the mask, for the block what @whole lacks of 2^40. */
+	const u64 add = (1ull << WB_ENTRY_FLAGS_SHIFT) - whole;
+	const u64 must = (1ull << WB_ENTRY_MASK_SHIFT) | (1ull << WB_ENTRY_FLAGS_SHIFT);
+	u64 all = must, any = 0, word[4];
+	const struct wb_entry_disk *end = d + nr;
+
+	for (; d < end; d += 4) {
+		word[0] = wb_entry_word(d);
+		word[1] = wb_entry_word(d + 1);
+		word[2] = wb_entry_word(d + 2);
+		word[3] = wb_entry_word(d + 3);
+		any |= word[0] | word[1] | word[2] | word[3];
+		all &= ((word[0] + add) ^ word[0]) & ((word[1] + add) ^ word[1]) &
+		       ((word[2] + add) ^ word[2]) & ((word[3] + add) ^ word[3]);
+	}
+	return all == must && !(any >> WB_ENTRY_FLAGS_SHIFT);
 }
 
 enum wb_verdict wb_header_decode(const struct wb_geom *g, const void *from, struct wb_header *h)
@@ -338,7 +364,7 @@ enum wb_verdict wb_header_decode(const struct wb_geom *g, const void *from, stru
 	    h->nr_entries > g->slot_blocks - h->block - 1)
 		return WB_BAD_CRC;	/* not even the length is sane: the checksum cannot be taken */
 	h->crc = le32_to_cpu(d->crc);
-	if (h->crc != crc_after(d, &d->seed, header_size(h->nr_entries)))
+	if (h->crc != crc_after(d, &d->seed, wb_header_size(h->nr_entries)))
 		return WB_BAD_CRC;
 
 	h->epoch = le64_to_cpu(d->epoch);
@@ -350,13 +376,15 @@ enum wb_verdict wb_header_decode(const struct wb_geom *g, const void *from, stru
 	if (!h->id || h->id >= WB_MAX_ID + g->nr_slots || le64_to_cpu(d->lap) != wb_lap_of(g, h->id) ||
 	    wb_pos_cmp(h->durable, (struct wb_pos){ h->id, h->chunk }) >= 0)
 		return WB_BAD_FIELD;
-	for (i = 0; i < h->nr_entries; i++) {
+	h->nr_tombstones = 0;
+	i = h->nr_entries & ~3u;
+	if (!all_simple(d->entry, i, whole))
+		i = 0;
+	for (; i < h->nr_entries; i++) {
 		wb_entry_decode(d, i, &e);
-		/* Almost all of them: this is most of what recovery does with a header. */
-		if (likely(e.block < whole && e.mask && !e.flags))
-			continue;
 		if (!entry_possible(g, &e))
 			return WB_BAD_FIELD;
+		h->nr_tombstones += !!(e.flags & WB_ENTRY_TOMBSTONE);
 	}
 	return WB_OK;
 }
@@ -370,7 +398,7 @@ u32 wb_header_guess(const struct wb_geom *g, const void *from, u64 id, u32 block
 	    le64_to_cpu(d->id) != id || le16_to_cpu(d->block) != block ||
 	    block >= g->slot_blocks || !nr || nr > g->slot_blocks - block - 1)
 		return 0;
-	*size = header_size(nr);
+	*size = wb_header_size(nr);
 	return block + 1 + nr;
 }
 

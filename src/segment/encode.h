@@ -100,6 +100,7 @@ struct wb_header {
 	u32 chunk;
 	u32 block;
 	u32 nr_entries;
+	u32 nr_tombstones;	/* of the entries; set by decoding */
 };
 
 /** struct wb_entry - an entry in core */
@@ -198,6 +199,27 @@ static inline void wb_entry_encode(struct wb_header_disk *h, u32 i, const struct
 	d->mask = e->mask;
 	d->flags = cpu_to_le16(e->flags);
 	d->crc = cpu_to_le32(e->crc);
+}
+
+/*
+ * All of an entry but its checksum: block, mask and flags, from the lowest bit on. What goes over
+ * many entries takes them in this form.
+ */
+#define WB_ENTRY_BLOCK		((1ull << 40) - 1)
+#define WB_ENTRY_MASK_SHIFT	40
+#define WB_ENTRY_FLAGS_SHIFT	48
+
+static inline u64 wb_entry_word(const struct wb_entry_disk *d)
+{
+	__le64 word;
+
+	memcpy(&word, d, sizeof(word));
+	return le64_to_cpu(word);
+}
+
+static inline size_t wb_header_size(u32 nr_entries)
+{
+	return sizeof(struct wb_header_disk) + nr_entries * sizeof(struct wb_entry_disk);
 }
 
 static inline void wb_entry_decode(const struct wb_header_disk *h, u32 i, struct wb_entry *e)

@@ -66,6 +66,9 @@
  */
 #define WB_SEARCH_SEGMENTS (2 * WB_MAX_VOLATILE_SEGMENTS)
 
+/* So many segments behind the last that holds anything are searched although they seem to be empty. */
+#define WB_SEARCH_BLINDLY 2
+
 /* Feature flags: unknown compat ones are ignored, with unknown incompat ones a reader refuses. */
 #define WB_INCOMPAT_KNOWN	0ull
 #define WB_RO_COMPAT_KNOWN	0ull

@@ -39,13 +39,14 @@
 #define WB_ENTRY_SHADOWED	0x02	/* newer copies cover all of it */
 #define WB_ENTRY_ROTTEN		0x04	/* its data on the cache device is known to be bad */
 
+/* Its first eight bytes are those of an entry on the media (wb_entry_word()), but for the flags. */
 struct wb_index_entry {
-	u32 block_lo;
-	u32 next;	/* place + 1 of the next in the chain, 0 = end */
+	__le32 block_lo;
 	u8 block_hi;
 	u8 mask;
 	u8 flags;
 	u8 unused;
+	u32 next;	/* place + 1 of the next in the chain, 0 = end */
 };
 
 static_assert(sizeof(struct wb_index_entry) == 12, "12 bytes for a cached block");
@@ -57,6 +58,8 @@ static_assert(sizeof(struct wb_index_entry) == 12, "12 bytes for a cached block"
  * @nr_places: places
  * @slot_shift: log2 of blocks in a slot
  * @group_bits: log2 of the number of groups of eight buckets
+ * @hash: what a block's number is multiplied with
+ * @hash_shift: the low bits of the product, which do not count
  */
 struct wb_index {
 	struct wb_index_entry *entries;
@@ -64,6 +67,8 @@ struct wb_index {
 	u64 nr_places;
 	u32 slot_shift;
 	u32 group_bits;
+	u32 hash_shift;
+	u64 hash;
 };
 
 /**
@@ -94,9 +99,7 @@ void wb_index_clear(struct wb_index *ix);
 
 static inline u64 wb_index_group(const struct wb_index *ix, u64 block)
 {
-	/* Fibonacci hashing: the high bits of a product with 2^64 / golden ratio (Knuth, TAOCP 6.4). */
-	return ix->group_bits ? ((block >> WB_INDEX_GROUP_SHIFT) * 0x9e3779b97f4a7c15ull) >>
-				(64 - ix->group_bits) : 0;
+	return ((block >> WB_INDEX_GROUP_SHIFT) * ix->hash) >> ix->hash_shift;
 }
 
 static inline u32 wb_index_lock_nr(const struct wb_index *ix, u64 block)
@@ -111,7 +114,7 @@ static inline u64 wb_index_rank(const struct wb_index *ix, const struct wb_index
 
 static inline u64 wb_index_block(const struct wb_index_entry *e)
 {
-	return e->block_lo | ((u64)e->block_hi << 32);
+	return le32_to_cpu(e->block_lo) | ((u64)e->block_hi << 32);
 }
 
 /**
@@ -151,17 +154,22 @@ void wb_index_insert_only(struct wb_index *ix, u64 block, u32 place, u8 mask);
 
 /**
  * wb_index_load() - publish the copies of a chunk that was read back, as far as they are simple
+ * @h: its header, decoded
  * @raw: its header
  * @from: first entry
- * @nr: entries in the header
  * @place: place of entry 0
+ * @count: called with -1 for each copy that ceases to count as cached. Those of the chunk that begin
+ *	to are left to the caller
+ * @ctx: for @count
  *
- * Goes on while each is a copy of a block that has no other; the caller counts them. For recovery,
- * which nobody shares the index with: no lock, no view.
+ * Goes on while each is a copy of all of its block, or of a block that has no other. For recovery,
+ * which nobody shares the index with, and to which all that it reads is durable and newer than what
+ * it has read: no lock, no view.
  *
- * Return: the entry where that ends: @nr, a tombstone, or a copy for wb_index_insert().
+ * Return: the entry where that ends: @h->nr_entries, a tombstone, or a copy for wb_index_insert().
  */
-u32 wb_index_load(struct wb_index *ix, const struct wb_header_disk *raw, u32 from, u32 nr, u32 place);
+u32 wb_index_load(struct wb_index *ix, const struct wb_header *h, const struct wb_header_disk *raw,
+		  u32 from, u32 place, wb_index_count_fn count, void *ctx);
 
 /**
  * wb_index_grow() - the linked copy at @place got more valid sectors (overwritten in RAM)

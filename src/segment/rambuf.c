@@ -238,7 +238,8 @@ void wb_log_seal(struct wb_log *log, bool close)
 		pos = state_pos(old);
 		if (pos == POS_CLOSED)
 			return;		/* shut by the gate */
-		closes = close || pos + 2 > log->geom->slot_blocks;
+		/* Behind the gate nothing stays open, also if it could not be sealed at once. */
+		closes = close || log->gate || pos + 2 > log->geom->slot_blocks;
 		if (pos == c->start + 1 && !log->gate && (!closes || !c->number))
 			return;		/* nothing in it, and no reason to close */
 		new = make_state(o->open + 1, POS_CLOSED);

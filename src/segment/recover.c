@@ -48,18 +48,24 @@ static enum wb_verdict belongs(const struct wb_walk *w, const struct wb_header *
  * Read and judge the header at @block of segment @id. Return: 0 with *@v set, or an error that ends
  * the walk. A read error is a verdict here; the callers know whether it decides.
  */
-static int read_header(struct wb_walk *w, u64 id, u32 block, u32 chunk, void *buf,
-		       struct wb_header *h, enum wb_verdict *v)
+static int read_header(struct wb_walk *w, u64 id, u32 block, u32 chunk,
+		       const struct wb_header_disk **raw, struct wb_header *h, enum wb_verdict *v)
 {
-	int err = w->ops->read(w->ctx, id, block, 1, buf);
+	int err = 0;
 
+	/* A check of all data reads while a header waits. */
+	*raw = w->ops->peek && !w->verify_all ? w->ops->peek(w->ctx, id, block) : NULL;
+	if (!*raw) {
+		err = w->ops->read(w->ctx, id, block, 1, w->header);
+		*raw = w->header;
+	}
 	if (err == -EIO) {
 		*v = WB_READ_ERROR;
 		return 0;
 	}
 	if (err)
 		return err;
-	*v = wb_header_decode(w->geom, buf, h);
+	*v = wb_header_decode(w->geom, *raw, h);
 	if (*v == WB_OK)
 		*v = belongs(w, h, id, block, chunk);
 	return 0;
@@ -91,14 +97,14 @@ enum wb_verdict wb_verify_chunk(const struct wb_header *h, const struct wb_heade
 	return WB_OK;
 }
 
-static int accept_chunk(struct wb_walk *w, const struct wb_walk_chunk *c)
+static int accept_chunk(struct wb_walk *w, const struct wb_header *h, const struct wb_header_disk *raw)
 {
-	w->last = pos_of(&c->h);
-	w->last_end = c->h.block + 1 + c->h.nr_entries;
-	w->last_crc = c->h.crc;
+	w->last = pos_of(h);
+	w->last_end = h->block + 1 + h->nr_entries;
+	w->last_crc = h->crc;
 	w->nr_chunks++;
-	w->nr_blocks += c->h.nr_entries;
-	return w->ops->apply ? w->ops->apply(w->ctx, &c->h, &c->raw) : 0;
+	w->nr_blocks += h->nr_entries;
+	return w->ops->apply ? w->ops->apply(w->ctx, h, raw) : 0;
 }
 
 /* A buffer for one slot, kept for the whole walk. */
@@ -146,23 +152,29 @@ static int verify_waiting(struct wb_walk *w, const struct wb_walk_chunk *c, enum
 	return 0;
 }
 
-/* One that is done with is kept for the next. What is in it is anything. */
-static struct wb_walk_chunk *new_chunk(struct wb_walk *w)
+/* Let a chunk wait. Its memory is that of one that is done with, if there is any. */
+static int push(struct wb_walk *w, const struct wb_header *h, const struct wb_header_disk *raw)
 {
-	struct wb_walk_chunk *c = w->spare ? w->spare : wb_zalloc(sizeof(*c));
+	struct wb_walk_chunk *c = w->spare;
 
-	w->spare = NULL;
 	if (c)
-		c->next = NULL;
-	return c;
+		w->spare = c->next;
+	else
+		c = wb_zalloc(sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->next = NULL;
+	c->h = *h;
+	memcpy(c->bytes, raw, wb_header_size(h->nr_entries));
+	*w->fifo_tail = c;
+	w->fifo_tail = &c->next;
+	return 0;
 }
 
 static void free_chunk(struct wb_walk *w, struct wb_walk_chunk *c)
 {
-	if (w->spare)
-		wb_free(c);
-	else
-		w->spare = c;
+	c->next = w->spare;
+	w->spare = c;
 }
 
 static struct wb_walk_chunk *pop(struct wb_walk *w)
@@ -194,7 +206,7 @@ static int settle_durable(struct wb_walk *w)
 			}
 		}
 		if (!err)
-			err = accept_chunk(w, c);
+			err = accept_chunk(w, &c->h, &c->raw);
 		free_chunk(w, c);
 	}
 	return err;
@@ -211,7 +223,7 @@ static int settle_rest(struct wb_walk *w)
 		c = pop(w);
 		err = verify_waiting(w, c, &v);
 		if (!err && v == WB_OK) {
-			err = accept_chunk(w, c);
+			err = accept_chunk(w, &c->h, &c->raw);
 		} else if (!err) {
 			if (w->state != WB_LOG_DAMAGED) {
 				w->bad_id = c->h.id;
@@ -278,25 +290,56 @@ static int scan_slot(struct wb_walk *w, u64 id, u32 from, struct wb_pos reached,
 	return 0;
 }
 
+static bool all_zero(const struct wb_header_disk *raw)
+{
+	static const struct wb_header_disk zero;
+
+	return !memcmp(raw, &zero, sizeof(zero));
+}
+
+/*
+ * May a header of this life stand in the slot of segment @id? Its first block tells: a second chunk
+ * was sealed only when the first one was durable (order.h), so where the first is not, none is. That
+ * it is not can be seen where nothing was ever written, or something older stands there whole.
+ */
+static int is_used(struct wb_walk *w, u64 id, bool *used)
+{
+	const struct wb_header_disk *raw;
+	enum wb_verdict v;
+	struct wb_header h;
+	int err;
+
+	err = read_header(w, id, 0, 0, &raw, &h, &v);
+	*used = v != WB_BAD_PLACE && v != WB_BAD_EPOCH && !(v == WB_NOT_OURS && all_zero(raw));
+	return err;
+}
+
 /*
  * Look behind the break for headers of this life and what they call durable. More than the chain
  * has proves damage. Less tells settle_durable() which chunks of the chain are durable: their data,
  * if bad, is rot and not a torn tail. Searched are what is left of the slot of the last accepted
- * chunk, and WB_SEARCH_SEGMENTS behind it: of these every block, for their first chunks may be torn
- * and later ones whole.
- * @reached: the last chunk of the chain; @end: the block after it in its slot, 0 if there is none.
+ * chunk, and of WB_SEARCH_SEGMENTS behind it those in which there may be anything; and, should
+ * first headers of several segments be lost, WB_SEARCH_BLINDLY that seem to hold nothing.
+ * @reached: the last chunk of the chain; @end: the block after it in its slot, 0 if there is none;
+ * @seen: the last segment in which there was anything.
  */
-static int search_proof(struct wb_walk *w, struct wb_pos reached, u32 end, bool *proof)
+static int search_proof(struct wb_walk *w, struct wb_pos reached, u32 end, u64 seen, bool *proof)
 {
 	u64 last_id = w->record->migrated + w->geom->nr_slots;
 	u64 id = reached.id;
 	int err = need_buf(w);
+	bool used;
 
 	*proof = false;
 	if (!err && end && end < w->geom->slot_blocks && id >= w->record->life_start)
 		err = scan_slot(w, id, end, reached, proof);
-	while (!err && !*proof && ++id <= last_id && id <= reached.id + WB_SEARCH_SEGMENTS)
-		err = scan_slot(w, id, 0, reached, proof);
+	while (!err && !*proof && ++id <= last_id && id <= reached.id + WB_SEARCH_SEGMENTS) {
+		err = is_used(w, id, &used);
+		if (!err && used && id > seen)
+			seen = id;
+		if (!err && id <= seen + WB_SEARCH_BLINDLY)
+			err = scan_slot(w, id, 0, reached, proof);
+	}
 	return err;
 }
 
@@ -310,52 +353,46 @@ struct place {
 };
 
 /*
- * One step: judge the header at @p. Accepted, it joins the fifo and @p moves behind it; otherwise
- * *@v says why not.
+ * One step: judge the header at @p. Accepted, its chunk is applied if it is known to be durable, and
+ * otherwise waits, and @p moves behind it; if it is not, *@v says why.
  */
 static int step(struct wb_walk *w, struct place *p, enum wb_verdict *v)
 {
-	struct wb_walk_chunk *c;
+	const struct wb_header_disk *raw;
+	struct wb_header h;
 	int err;
 
 	*v = WB_NOT_OURS;
 	if (p->block + 1 >= w->geom->slot_blocks)
 		return 0;	/* no room for a chunk: the segment is full */
-	c = new_chunk(w);
-	if (!c)
-		return -ENOMEM;
-	err = read_header(w, p->id, p->block, p->chunk, c->bytes, &c->h, v);
-	if (!err && *v == WB_OK && w->link_known && c->h.link != w->link)
+	err = read_header(w, p->id, p->block, p->chunk, &raw, &h, v);
+	if (!err && *v == WB_OK && w->link_known && h.link != w->link)
 		*v = WB_BAD_LINK;
-	if (err || *v != WB_OK) {
-		free_chunk(w, c);
+	if (err || *v != WB_OK)
 		return err;
-	}
 
-	w->durable = wb_pos_max(w->durable, c->h.durable);
+	w->durable = wb_pos_max(w->durable, h.durable);
 	err = settle_durable(w);
 	/*
 	 * No writer gets that far ahead of its durable point (order.c). So this was made up, and to
 	 * believe it would let a made-up log take any amount of memory.
 	 */
-	if (!err && w->fifo && c->h.id - w->fifo->h.id > WB_MAX_VOLATILE_SEGMENTS) {
+	if (!err && w->fifo && h.id - w->fifo->h.id > WB_MAX_VOLATILE_SEGMENTS) {
 		*v = WB_BAD_FIELD;
 		w->state = WB_LOG_DAMAGED;
 		note(w, p->id, p->block, *v,
 		     "a chunk is impossibly far from the last durable one: the log is damaged here");
 	}
-	if (err || *v != WB_OK) {
-		free_chunk(w, c);
+	if (err || *v != WB_OK)
 		return err;
-	}
 
-	w->link = c->h.crc;
+	w->link = h.crc;
 	w->link_known = true;
-	p->block += 1 + c->h.nr_entries;
+	p->block += 1 + h.nr_entries;
 	p->chunk++;
-	*w->fifo_tail = c;
-	w->fifo_tail = &c->next;
-	return settle_durable(w);
+	if (!w->fifo && !w->verify_all && wb_pos_cmp(pos_of(&h), w->durable) <= 0)
+		return accept_chunk(w, &h, raw);
+	return push(w, &h, raw) ?: settle_durable(w);
 }
 
 /* The chain broke at @p, after chunk @reached. Is this the end, a torn tail, or damage? */
@@ -377,7 +414,7 @@ static int judge_end(struct wb_walk *w, const struct place *p, struct wb_pos rea
 		return 0;
 	if (w->bad_why == WB_READ_ERROR)
 		return -EIO;
-	err = search_proof(w, reached, end, &proof);
+	err = search_proof(w, reached, end, p->id, &proof);
 	if (err)
 		return err;
 	if (proof) {
@@ -461,6 +498,7 @@ static int walk(struct wb_walk *w)
 
 int wb_walk(struct wb_walk *w)
 {
+	struct wb_walk_chunk *spare;
 	int err;
 
 	w->state = WB_LOG_ENDS;
@@ -474,11 +512,16 @@ int wb_walk(struct wb_walk *w)
 	w->fifo_tail = &w->fifo;
 	w->buf = NULL;
 	w->spare = NULL;
+	w->header = wb_zalloc(WB_BLOCK_SIZE);
 
-	err = walk(w);
+	err = w->header ? walk(w) : -ENOMEM;
 	while (w->fifo)
-		wb_free(pop(w));
-	wb_free(w->spare);
+		free_chunk(w, pop(w));
+	while ((spare = w->spare)) {
+		w->spare = spare->next;
+		wb_free(spare);
+	}
+	wb_free(w->header);
 	wb_free(w->buf);
 	w->buf = NULL;
 	return err;

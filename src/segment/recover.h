@@ -15,8 +15,10 @@
  * Torn and rotten look the same on the media. What tells them apart is whether anybody claims that
  * the chunk was durable: the record, a header before it, or a header at a higher position in the
  * log, of this life, that was written although the bad one cannot be read. That is why, after the
- * first bad header, the walk looks through the rest of that slot and all blocks of as many following
- * segments as it takes to find one (WB_SEARCH_SEGMENTS).
+ * first bad header, the walk looks through the rest of that slot and at the first headers of as many
+ * following segments as it takes to find one (WB_SEARCH_SEGMENTS). Where there is one, or it is bad,
+ * the rest of that slot is searched as well; where there is none, nothing else was written (order.h).
+ * But no first header is trusted so far: the next WB_SEARCH_BLINDLY slots are searched all the same.
  *
  * After a stop in order the record says that the log ends at the durable point: then nothing can be
  * torn, nothing is searched, and recovery reads the log alone.
@@ -39,12 +41,16 @@
  * struct wb_walk_ops - how the walk reaches the media
  * @read: read @nr blocks from block @block of the slot of segment @id into @buf. 0, -EIO where the
  *	media cannot be read, or another error that ends the walk
+ * @peek: the same for one block, where it is in memory already: it stays there until the next call of
+ *	@peek or @read. NULL: it is not, so read it. Of a header, what follows its last entry may be
+ *	anything, and need not be there. May be NULL
  * @apply: an accepted chunk, called in log order, at most once for each. @raw is its header block,
  *	valid during the call. May be NULL. An error ends the walk
  * @note: something a person should know, @text is a full sentence without a period. May be NULL
  */
 struct wb_walk_ops {
 	int (*read)(void *ctx, u64 id, u32 block, u32 nr, void *buf);
+	const void *(*peek)(void *ctx, u64 id, u32 block);
 	int (*apply)(void *ctx, const struct wb_header *h, const struct wb_header_disk *raw);
 	void (*note)(void *ctx, u64 id, u32 block, enum wb_verdict why, const char *text);
 };
@@ -96,6 +102,7 @@ struct wb_walk {
 	u32 link;
 	u64 nr_read_errors;
 	struct wb_walk_chunk *fifo, **fifo_tail, *spare;
+	void *header;
 	void *buf;
 };
 
