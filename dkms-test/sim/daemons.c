@@ -666,7 +666,7 @@ static void drain_step(struct sim *s)
 	}
 }
 
-/* Return: whether one begins here: with what is in RAM, for what that supersedes need not be migrated. */
+/* Return: whether one begins: with what is in RAM, for what that supersedes need not be migrated. */
 static bool drain_begins(struct sim *s)
 {
 	struct migrator *m = &s->mig;

@@ -85,8 +85,9 @@ static void bearable(void)
 }
 
 /*
- * A full log that users write into as fast as they are let: the room comes back and settles, however
- * much room a migrated block makes (256: as much as it took), and nobody ever waits for long.
+ * A full log that users write into as fast as they are let: the room comes back and settles,
+ * however much room a migrated block makes (256: as much as it took), and nobody ever waits for
+ * long.
  */
 static void settles(u32 worth)
 {
@@ -110,7 +111,8 @@ static void settles(u32 worth)
 		}
 	}
 	CHECK(least >= WB_GAIN_ONE / 2);
-	CHECKF(high - low <= 8 * 256, "room between %lld and %lld", (long long)low, (long long)high);
+	CHECKF(high - low <= 8 * 256, "room between %lld and %lld", (long long)low,
+		       (long long)high);
 	CHECK(low > 0 && high < (s64)reserve * 256 * 3 / 2);
 }
 

@@ -2,9 +2,9 @@
 /*
  * The sweep against a list of what waits.
  *
- * Segments of random copies join at random moments, windows are taken with random limits and finished
- * later, and segments leave. The model is the plain list of copies: each is taken exactly once and only
- * while it waits; what is taken of a pass ascends and nothing wanted is passed over.
+ * Segments of random copies join at random moments, windows are taken with random limits and
+ * finished later, and segments leave. The model is the plain list of copies: each is taken exactly
+ * once and only while it waits; what is taken of a pass ascends and nothing wanted is passed over.
  */
 #include "sweep.h"
 #include "test.h"
@@ -149,7 +149,7 @@ static void random_rounds(u64 seed)
 	}
 }
 
-/* Two copies that wait together are taken together, and one that joins behind waits for the next pass. */
+/* Two copies that wait together are taken together; one that joins behind waits for the next pass. */
 static void older_first(void)
 {
 	static const struct wb_cand a = { .block = 5, .place = 0, .segment = 1 };

@@ -106,7 +106,7 @@ bool wb_undrain_step(struct wb_cache *c);
 /* modulator.c */
 void wb_modulator_init(struct wb_cache *c);
 void wb_modulator_start(struct wb_cache *c);
-/* Requests to the backing device that migration may have in flight now; 0: none. Migrate daemon only. */
+/* Requests to the backing device that migration may have in flight; 0: none. Migrate daemon only. */
 unsigned int wb_modulator_depth(struct wb_cache *c);
 
 /*

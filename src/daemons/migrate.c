@@ -2,8 +2,9 @@
 /*
  * The migrate daemon: from the log to the backing device.
  *
- *   collect   segments that are closed and durable, up to nr_max_batched_migration of them at a time:
- *             read the headers; of each entry keep the sectors that no newer durable copy supersedes
+ *   collect   segments that are closed and durable, up to nr_max_batched_migration of them at a
+ *             time: read the headers; of each entry keep the sectors that no newer durable copy
+ *             supersedes
  *   sweep     all these copies wait in one array, sorted by backing block (segment/sweep.h), which
  *             is gone through again and again while segments join and leave
  *   move      in windows: read the blocks from the cache device, verify their checksums, and write
@@ -18,16 +19,16 @@
  * get an error, and keeps its segment in the log until somebody overwrites the block. After a write
  * or flush that failed, nothing counts that was not settled before: it is collected again.
  *
- * Against newer writes: all that is in the sweep is durable, and a look at the index just before the
- * write says which sectors of a copy are still its own; so copies that are on their way together
- * never write the same sector. A newer copy that joins later is written later (wb_window_step()). A
- * copy that becomes superseded on its way is written for nothing and no harm. Against discards: that
- * look, under the bucket lock, comes after the window's range was announced (m->busy_*). A discard
- * unlinks first and then waits for the range. So either the look sees the unlinking, or the discard
- * sees the range.
+ * Against newer writes: all that is in the sweep is durable, and a look at the index just before
+ * the write says which sectors of a copy are still its own; so copies that are on their way
+ * together never write the same sector. A newer copy that joins later is written later
+ * (wb_window_step()). A copy that becomes superseded on its way is written for nothing and no
+ * harm. Against discards: that look, under the bucket lock, comes after the window's range was
+ * announced (m->busy_*). A discard unlinks first and then waits for the range. So either the look
+ * sees the unlinking, or the discard sees the range.
  *
- * While room is short only as many of the oldest segments are served as there is room for (sweep.h):
- * the log gets room in small steps, before the last of it is used.
+ * While room is short only as many of the oldest segments are served as there is room for
+ * (sweep.h): the log gets room in small steps, before the last of it is used.
  *
  * Memory: 24 bytes for each block of at most WB_SWEEP_SEGMENTS segments, 1.5 MiB with segments of
  * 1 MiB; two windows of 2 MiB; one segment for its headers, and its entries.
@@ -38,7 +39,7 @@
 #include "migrator.h"
 #include "../segment/pace.h"
 
-#define SETTLE_MANY	32u	/* segments in one flush of the backing device, while there is room */
+#define SETTLE_MANY	32u	/* segments in one flush of the backing device, with room enough */
 #define RETRY		(2 * HZ)
 #define RETRY_STUCK	(10 * HZ)
 #define STUCK_AFTER	5	/* failed batches in a row */
@@ -71,8 +72,8 @@ static bool is_linked(struct wb_cache *c, u32 place)
 }
 
 /*
- * The index was built from these headers. Where one says something else now, the media changed: what
- * is linked there must not count as migrated. Return: whether all is as it was.
+ * The index was built from these headers. Where one says something else now, the media changed:
+ * what is linked there must not count as migrated. Return: whether all is as it was.
  */
 static bool collect_chunk(struct wb_migrator *m, const struct wb_header *h,
 			  const struct wb_header_disk *raw)
@@ -286,8 +287,8 @@ static bool step(struct wb_migrator *m)
 	u64 limit = m->sweep.last;
 
 	/*
-	 * Nobody minds how long a drain takes to give the first room back, if nobody waits; and behind
-	 * a bad segment there is no room to be had.
+	 * Nobody minds how long a drain takes to give the first room back, if nobody waits; and
+	 * behind a bad segment there is no room to be had.
 	 */
 	if (r.is_short && !m->bad_id && !(READ_ONCE(c->draining) && !READ_ONCE(c->nr_deferred)))
 		limit = wb_sweep_limit(&m->sweep, wb_pace_ahead(r.blocks));
@@ -304,6 +305,7 @@ static int migrate_batch(struct wb_migrator *m)
 	struct wb_sweep *s = &m->sweep;
 	bool more = true;
 	int err = 0;
+	u32 many;
 
 	wb_sweep_begin(s, READ_ONCE(c->log.order.migrated) + 1);
 	m->bad_id = 0;
@@ -320,8 +322,8 @@ static int migrate_batch(struct wb_migrator *m)
 		more = step(m);
 		if (m->failed)
 			break;
-		if (!more || look_at_room(c).is_short ||
-		    wb_sweep_done(s) >= s->first + min(SETTLE_MANY, READ_ONCE(c->knob[WB_KNOB_BATCH])))
+		many = min(SETTLE_MANY, READ_ONCE(c->knob[WB_KNOB_BATCH]));
+		if (!more || look_at_room(c).is_short || wb_sweep_done(s) >= s->first + many)
 			err = settle(m);
 		if (!m->bad_id && !err) {
 			collect(m);
@@ -372,8 +374,8 @@ static bool room_is_short(struct wb_cache *c)
 }
 
 /*
- * A drain begins with what is in RAM: what that supersedes need not be migrated, and it is one sweep
- * for all. Return: 0 or -EIO.
+ * A drain begins with what is in RAM: what that supersedes need not be migrated, and it is one
+ * sweep for all. Return: 0 or -EIO.
  */
 static int drain_begins(struct wb_migrator *m)
 {

@@ -96,10 +96,10 @@ int wb_windows_init(struct wb_migrator *m);
 void wb_windows_exit(struct wb_migrator *m);
 
 /*
- * Take the next copies of segments up to @limit out of the sweep, in at most @runs requests, and set
- * them on their way to the backing device; the window before may still be. m->failed and m->bad_id
- * say what did not work. No flush. Sleeps. Return: false if there were none, and nothing is on its
- * way any more.
+ * Take the next copies of segments up to @limit out of the sweep, in at most @runs requests, and
+ * set them on their way to the backing device; the window before may still be. m->failed and
+ * m->bad_id say what did not work. No flush. Sleeps. Return: false if there were none, and nothing
+ * is on its way any more.
  */
 bool wb_window_step(struct wb_migrator *m, u64 limit, u32 runs);
 

@@ -3,10 +3,11 @@
  * The modulator: says how fast to migrate, and while room is short how fast users may write. It
  * measures; the arithmetic is in segment/pace.h.
  *
- * Once a period it looks at how busy the backing device was (the block layer's io_ticks of the whole
- * disk) and how many requests it served, and takes away the share that was our own: what is left is
- * the load that others put on it. Migration may keep the more requests in flight there the further
- * that is below migrate_threshold, and the fewer the longer users' reads of the device took.
+ * Once a period it looks at how busy the backing device was (the block layer's io_ticks of the
+ * whole disk) and how many requests it served, and takes away the share that was our own: what is
+ * left is the load that others put on it. Migration may keep the more requests in flight there the
+ * further that is below migrate_threshold, and the fewer the longer users' reads of the device
+ * took.
  *
  * While there is plenty of room, migration also keeps away from users who are busy with the device
  * themselves: it would compete with them for the cache device and the CPUs, and what they overwrite
@@ -17,14 +18,14 @@
  * WB_FREE_NONE, where migration runs as fast as it can. In the last part of the log, the reserve,
  * users who write are *paced*: each block that reaches the backing device is credited to them, at
  * wb_pace_gain() for one, and what they write is charged. So they wait for a request of the disk
- * each, and meet a slope and not a cliff. They are paced only while migration gets on: it stops that
- * (wb_pace_stop()) whenever it has nothing to do, gives way or has failed; and so does the periodic
- * work when nothing has reached the backing device in a whole period, so that a device that hangs does
- * not keep users from the room there is.
+ * each, and meet a slope and not a cliff. They are paced only while migration gets on: it stops
+ * that (wb_pace_stop()) whenever it has nothing to do, gives way or has failed; and so does the
+ * periodic work when nothing has reached the backing device in a whole period, so that a device
+ * that hangs does not keep users from the room there is.
  *
- * Whether and how they are paced is under log.lock, so that a look that began before migration stopped
- * it does not bring it back. Credits need no lock: they are one number that is added to and taken
- * from, and a write too many now is one less later.
+ * Whether and how they are paced is under log.lock, so that a look that began before migration
+ * stopped it does not bring it back. Credits need no lock: they are one number that is added to
+ * and taken from, and a write too many now is one less later.
  */
 #include <linux/part_stat.h>
 #include "daemons.h"
@@ -89,7 +90,7 @@ void wb_pace_look(struct wb_cache *c)
 
 	reserve = wb_pace_reserve(c->super.geom.nr_slots, blocks);
 	spin_lock_irq(&c->log.lock);
-	/* What is migrated is room in a moment, when it is recorded. No steps: also parts of segments. */
+	/* What is migrated is room in a moment, when it is recorded. No steps: parts of segments, too. */
 	slots = o->migrated + o->nr_slots - o->current_id;
 	free = slots * blocks + wb_log_open_room(&c->log);
 	if (c->pacing && slots < reserve)

@@ -15,7 +15,7 @@
 #define MAX_WRITE	256u	/* blocks in one request */
 #define PAGES		16u	/* in a row, so that such a request has few vectors */
 
-/* Return: whether @page[0] to @page[PAGES - 1] are there; what is there has to be freed in any case. */
+/* Return: whether all PAGES of @page are there; what is there has to be freed in any case. */
 static bool alloc_pages_of(struct page **page)
 {
 	void *p = alloc_pages_exact(PAGES << PAGE_SHIFT, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
@@ -72,7 +72,7 @@ static void wait_window(struct wb_window *w)
 	spin_unlock_irq(&w->m->lock);
 }
 
-/* @wrote: it was a write. Whoever waits for a window, or for fewer writes in flight, looks again. */
+/* @wrote: it was a write. Whoever waits for a window, or fewer writes in flight, looks again. */
 static void window_put(struct wb_window *w, bool wrote)
 {
 	struct wb_migrator *m = w->m;
@@ -158,8 +158,8 @@ static int by_place(const void *a, const void *b, const void *cands)
 }
 
 /*
- * Whole blocks, for the checksums cover all valid sectors. Places in a row make one request: of a few
- * segments that is nearly all of them.
+ * Whole blocks, for the checksums cover all valid sectors. Places in a row make one request: of a
+ * few segments that is nearly all of them.
  */
 static void read_window(struct wb_window *w)
 {
@@ -382,9 +382,9 @@ static void drop_dead(struct wb_window *w)
 }
 
 /*
- * The range that discards wait for covers both windows: their blocks ascend. Where a new pass begins
- * they do not, so the one before has to be done; and so it has to for another reason: it may hold
- * an older copy of a block of this one, which must not be written after it.
+ * The range that discards wait for covers both windows: their blocks ascend. Where a new pass
+ * begins they do not, so the one before has to be done; and so it has to for another reason: it
+ * may hold an older copy of a block of this one, which must not be written after it.
  */
 bool wb_window_step(struct wb_migrator *m, u64 limit, u32 runs)
 {

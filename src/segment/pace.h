@@ -116,10 +116,10 @@ static inline u64 wb_pace_ahead(u64 free)
  * @free: blocks that are free
  * @reserve: blocks
  *
- * One for one from three eighths to three quarters of the reserve, so that segments that come and go
- * make no waves. Below, users are slowed down to a half at most: the room comes back, and nobody
- * stands. Above, the gain rises quickly, for where much of what is migrated is dead by then, a
- * segment's worth of requests makes more room than that.
+ * One for one from three eighths to three quarters of the reserve, so that segments that come and
+ * go make no waves. Below, users are slowed down to a half at most: the room comes back, and
+ * nobody stands. Above, the gain rises quickly, for where much of what is migrated is dead by
+ * then, a segment's worth of requests makes more room than that.
  */
 static inline u32 wb_pace_gain(u64 free, u64 reserve)
 {

@@ -9,13 +9,13 @@
  * other, in the order in which they joined, and give their room back one by one.
  *
  * While room is short a whole pass would take too long. Then only segments up to a *limit* are
- * served, so few that the oldest is finished in time; of the others what lies right beside goes with
- * them, for that is no further request.
+ * served, so few that the oldest is finished in time; of the others what lies right beside goes
+ * with them, for that is no further request.
  *
  * All copies of one block stand together and are taken together, as far as they are here. One that
- * joins behind the sweep is taken in the next pass; whoever takes has to finish what he took in one
- * pass before he writes what he took in the next (wb_sweep_take() says when that begins): so an older
- * copy never overtakes a newer one.
+ * joins behind the sweep is taken in the next pass; whoever takes has to finish what he took in
+ * one pass before he writes what he took in the next (wb_sweep_take() says when that begins): so
+ * an older copy never overtakes a newer one.
  *
  * No I/O, no locks, no sleeping: the migrate daemon alone uses it.
  */
