@@ -15,12 +15,14 @@
 
 #include <linux/device-mapper.h>
 #include <linux/dm-ioctl.h>
+#include <linux/hrtimer.h>
 #include <linux/mempool.h>
 #include <linux/percpu.h>
 #include <linux/refcount.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include "compat.h"
+#include "segment/company.h"
 #include "segment/rambuf.h"
 #include "segment/index.h"
 
@@ -103,6 +105,7 @@ struct wb_bio {
 	struct bvec_iter it;	/* a read of the cache device: what it was asked for */
 	u32 slot;	/* and it holds a reference on this slot */
 	u8 kind;	/* enum wb_bio_kind */
+	u8 mark;	/* of who waits: segment/company.h */
 };
 
 enum wb_bio_kind {
@@ -135,8 +138,12 @@ struct wb_migrator;
  * @slot_live: per slot, copies that count as cached
  * @purged_id: segment whose slot has left the index and waits for @slot_refs; flush daemon only
  * @need: all chunks before this seq are wanted durable; under log.lock
+ * @wanted: this much, too, when those who wait for it have company enough; under log.lock
  * @waiters: flushes and FUA writes that wait for the durable point; under log.lock
  * @first_waiter: when the oldest of them came, in jiffies
+ * @company: who of them waits for which chunk, and who may come; under log.lock
+ * @seal_seen: order.open as @company knows it; under log.lock
+ * @company_timer: makes an end to waiting for company; runs if @company_timed, under log.lock
  * @flush_bio: for the one device flush in flight
  * @log_ios: writes and flushes of the log in flight; under log.lock
  * @durable_seen: order.durable_segment when the migrate daemon was woken for it; under log.lock
@@ -182,8 +189,13 @@ struct wb_cache {
 	struct delayed_work deadline_work;
 	u64 purged_id;
 	u64 need;
+	u64 wanted;
 	struct bio_list waiters;
 	unsigned long first_waiter;
+	struct wb_company company;
+	u64 seal_seen;
+	struct hrtimer company_timer;
+	bool company_timed;
 	struct bio flush_bio;
 	unsigned int log_ios;
 	u64 durable_seen;

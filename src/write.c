@@ -221,12 +221,10 @@ static bool enter_through(struct wb_cache *c)
 
 static void finish(struct wb_cache *c, struct bio *bio, u64 seq)
 {
-	if (bio->bi_opf & REQ_FUA) {
+	if (bio->bi_opf & REQ_FUA)
 		wb_flush_fua(c, bio, seq);
-		wb_flush_push(c);
-	} else {
+	else
 		bio_endio(bio);
-	}
 }
 
 bool wb_write_continue(struct wb_cache *c, struct bio *bio)

@@ -8,14 +8,16 @@
 
 static bool commit_now(const struct sim *s)
 {
-	return s->need > s->order.first && !s->order.flushing && !s->order.failed;
+	const struct wb_order *o = &s->order;
+
+	return s->need > o->open && !o->failed && (!o->flushing || wb_order_settled(o, o->open));
 }
 
 static void write_chunk(struct sim *s, struct ram_chunk *c, bool commit)
 {
 	u8 *image = image_of(s, c->id, c->start);
 	struct chunk_model *cm = &s->m->chunk[c->chunk];
-	bool fua;
+	enum wb_write_how how;
 
 	c->complete = false;
 	cm->h.durable = s->order.durable;
@@ -24,34 +26,34 @@ static void write_chunk(struct sim *s, struct ram_chunk *c, bool commit)
 	cm->written = true;
 	s->link = cm->h.crc;
 	s->next_write++;
-	fua = wb_order_write(&s->order, c->seq, commit);
-	trace("write chunk %u%s, durable point %llu.%u", c->chunk, fua ? " with PREFLUSH and FUA" : "",
+	how = wb_order_write(&s->order, c->seq, commit);
+	trace("write chunk %u%s%s, durable point %llu.%u", c->chunk,
+	      how == WB_WRITE_FLUSH_FUA ? " with PREFLUSH" : "", how ? " with FUA" : "",
 	      ULL(cm->h.durable.id), cm->h.durable.chunk);
-	io_begin(s, IO_CHUNK, false, fua,
+	io_begin(s, IO_CHUNK, false, how == WB_WRITE_FLUSH_FUA,
 		 device_write(&s->cache, place_sector(s, (slot_of(s, c->id) << s->index.slot_shift) +
 						      c->start),
 			      (1 + c->nr) * WB_BLOCK_SECTORS, image,
-			      fua ? W_PREFLUSH | W_FUA : 0), c->seq);
+			      (how == WB_WRITE_FLUSH_FUA ? W_PREFLUSH : 0) | (how ? W_FUA : 0)),
+		 c->seq);
 }
 
 bool push_step(struct sim *s)
 {
 	struct wb_order *o = &s->order;
 	struct ram_chunk *c;
-	bool commit;
 
 	if (s->pos != CLOSED && s->pos >= s->geom.slot_blocks)
 		log_seal(s, false);
 	log_open(s);
-	commit = commit_now(s);
-	if (commit && o->open < s->need)
+	if (commit_now(s))
 		log_seal(s, false);
 	c = ram_chunk(s, s->next_write);
 	if (s->next_write < o->open && c->complete && !o->failed) {
-		write_chunk(s, c, commit && s->next_write < s->need);
+		write_chunk(s, c, s->next_write < s->need);
 		return true;
 	}
-	if (!commit || !wb_order_may_flush(o) ||
+	if (s->need <= o->first || !wb_order_may_flush(o) ||
 	    !wb_order_all_written(o, s->need < o->open ? s->need : o->open))
 		return false;
 	wb_order_flush(o);

@@ -266,7 +266,7 @@ static bool step_write(struct log *l)
 {
 	struct wb_order *o = &l->order;
 	struct model_chunk *c;
-	bool commit;
+	enum wb_write_how how;
 	u64 s, pick = ~0ull;
 	u32 n = 0;
 
@@ -279,9 +279,11 @@ static bool step_write(struct log *l)
 	if (!n)
 		return false;
 	c = &l->chunks[l->first + pick];
-	commit = wb_order_write(o, pick, rng_one_in(&l->rng, 3));
-	c->handle = disk_write(&l->disk, chunk_off(l, &c->h), buf_get(c->buf), commit, commit);
-	trace("write %u%s", l->first + (u32)pick, commit ? " with PREFLUSH and FUA" : "");
+	how = wb_order_write(o, pick, rng_one_in(&l->rng, 3));
+	c->handle = disk_write(&l->disk, chunk_off(l, &c->h), buf_get(c->buf),
+			       how == WB_WRITE_FLUSH_FUA, how != WB_WRITE_PLAIN);
+	trace("write %u%s%s", l->first + (u32)pick,
+	      how == WB_WRITE_FLUSH_FUA ? " with PREFLUSH" : "", how ? " with FUA" : "");
 	return true;
 }
 

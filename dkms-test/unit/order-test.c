@@ -13,7 +13,7 @@ struct model_chunk {
 	u64 id;
 	u32 chunk, end;
 	u64 issued, done;	/* times, 0 = not yet */
-	bool fua, failed, durable, last;
+	bool fua, flushes, failed, durable, last;
 	u64 covered;		/* by the failed flush issued then */
 };
 
@@ -40,7 +40,7 @@ static u64 compare(struct model *m)
 {
 	struct wb_order *o = &m->o;
 	u64 i, run, limit, moved;
-	bool written = true, any = false, first;
+	bool written = true, settled = true, any = false, first, covered;
 
 	for (run = 0; run < m->nr && m->c[run].durable; run++)
 		;
@@ -75,7 +75,13 @@ static u64 compare(struct model *m)
 	      (!m->failed && !m->open && m->open_id < m->prepared &&
 	       m->nr - run < WB_ORDER_CHUNKS));
 	for (i = run; i < m->nr; i++) {
-		written &= m->c[i].done && !m->c[i].failed;
+		/* Those on their way with FUA see to themselves, those the flush in flight covers do. */
+		covered = m->c[i].durable || (m->c[i].fua && !m->c[i].done) ||
+			  (m->c[i].done && !m->c[i].failed &&
+			   (m->flush > m->c[i].done || m->c[i].covered));
+		settled &= covered;
+		written &= covered || (m->c[i].done && !m->c[i].failed);
+		CHECK(wb_order_settled(o, i + 1) == (settled && !m->failed));
 		any |= m->c[i].done && !m->c[i].failed && !m->c[i].durable &&
 		       !(m->flush > m->c[i].done) && !m->c[i].covered;
 		CHECK(wb_order_all_written(o, i + 1) == written);
@@ -120,7 +126,9 @@ static void step(struct model *m, u32 fail_one_in)
 	struct wb_order *o = &m->o;
 	struct model_chunk *c;
 	u64 before = o->first, seq, i;
-	bool ok = !fail_one_in || !rng_one_in(&m->r, fail_one_in), moved, commit, expect;
+	bool ok = !fail_one_in || !rng_one_in(&m->r, fail_one_in), moved, commit;
+	unsigned int expect;
+	enum wb_write_how how;
 	u32 k;
 
 	m->now++;
@@ -174,15 +182,25 @@ static void step(struct model *m, u32 fail_one_in)
 			break;
 		c = &m->c[i];
 		commit = rng_one_in(&m->r, 3);
-		expect = commit && !m->flush && !m->failed;
-		for (seq = 0; seq < i; seq++)
-			expect &= m->c[seq].durable || (m->c[seq].done && !m->c[seq].failed);
-		c->fua = wb_order_write(o, i, commit);
+		expect = commit && !m->failed ? WB_WRITE_FUA : WB_WRITE_PLAIN;
+		for (seq = 0; expect && seq < i; seq++) {
+			if (m->c[seq].durable || (m->c[seq].fua && !m->c[seq].done) ||
+			    (m->c[seq].done && m->flush > m->c[seq].done))
+				continue;
+			/* It needs a flush, which this one is if it can. */
+			expect = WB_WRITE_PLAIN;
+			if (m->c[seq].done && !m->flush)
+				expect = WB_WRITE_FLUSH_FUA;
+		}
+		how = wb_order_write(o, i, commit);
+		c->fua = how != WB_WRITE_PLAIN;
+		c->flushes = how == WB_WRITE_FLUSH_FUA;
 		c->issued = m->now;
-		trace("write %llu%s", (unsigned long long)i, c->fua ? " PREFLUSH FUA" : "");
-		CHECKF(c->fua == expect, "write of chunk %llu with PREFLUSH and FUA: %d",
-		       (unsigned long long)i, c->fua);
-		if (c->fua) {
+		trace("write %llu%s%s", (unsigned long long)i, c->flushes ? " PREFLUSH" : "",
+		      c->fua ? " FUA" : "");
+		CHECKF(how == expect, "write of chunk %llu in way %d, not %d",
+		       (unsigned long long)i, (int)how, (int)expect);
+		if (c->flushes) {
 			m->flush = m->now;
 			m->flush_chunk = i;
 		}
@@ -199,10 +217,10 @@ static void step(struct model *m, u32 fail_one_in)
 		moved = wb_order_written(o, i, ok);
 		if (!ok)
 			m->failed = true;
-		if (c->fua) {
+		if (c->flushes)
 			flush_ended(m, ok);
+		if (c->fua)
 			c->durable = ok;
-		}
 		compare(m);
 		CHECK(moved == (o->first != before));
 		break;

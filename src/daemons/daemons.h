@@ -28,7 +28,7 @@ void wb_flush_kick(struct wb_cache *c);
 
 /*
  * Acknowledge a FUA write, all of which is published, when its last chunk @seq is durable. Process
- * context; push after it.
+ * context.
  */
 void wb_flush_fua(struct wb_cache *c, struct bio *bio, u64 seq);
 

@@ -6,20 +6,35 @@
  * whoever wants durability raises c->need, the seq before which all chunks are to be durable; a
  * *commit* brings the durable point there:
  *
- *   seal the open chunk if it is wanted ─▶ write it with PREFLUSH|FUA          (the usual fsync: one
- *        │ if earlier writes are in flight                                      request, no waiting)
- *        ▼
+ *   seal the open chunk if it is wanted ─▶ write it with FUA                   (the usual fsync: one
+ *        │                                  and PREFLUSH, if something before    request, no waiting)
+ *        │ if earlier plain writes          it is written and not flushed
+ *        ▼ are in flight
  *   write it plainly, wait for all of them, one device flush
  *
- * One commit is in flight at a time. Those who come meanwhile find company: the next commit seals
- * one chunk for all of them. barrier_deadline_ms makes the first one wait for company as well.
+ * A commit with FUA alone waits for nobody, so the next can follow while it is in flight. One with
+ * a flush is alone; those who come meanwhile find company, and share the next.
+ *
+ * A FLUSH that wants the open chunk does not raise c->need itself but c->wanted, and c->need follows
+ * when it has enough company (company.h): decided when it arrives, or by a timer where nobody comes.
+ * barrier_deadline_ms puts a fixed time in the place of this.
  *
  * Most of this runs in the context of whoever fills a chunk or asks for a flush (wb_flush_push), so
  * a flush costs no task switch. Completions come in interrupts and cannot submit: where they leave
  * something to do they kick the daemon's work item, which also prepares slots ahead of the writers
  * and lets held writes go on. The work item never waits for I/O: each completion looks again.
+ *
+ * Nobody is forgotten: whoever waits and is not done is covered by one of these, which each step
+ * under log->lock leaves behind it (may_rest says when nothing has to be done now).
+ *
+ *   - a write or flush of the log in flight, whose completion looks again;
+ *   - a sealed chunk with writers inside, the last of whom pushes;
+ *   - the timer, or the deadline's work item, if it waits for company and no commit is in flight;
+ *   - the flush daemon, which was kicked.
  */
+#include <linux/hrtimer.h>
 #include <linux/jiffies.h>
+#include <linux/sched.h>
 #include "daemons.h"
 
 void wb_flush_kick(struct wb_cache *c)
@@ -29,6 +44,100 @@ void wb_flush_kick(struct wb_cache *c)
 }
 
 /* ---------------------------------------------------------------- who waits */
+
+/* Whoever waited for the open chunk when it was sealed is covered by that. Needs log->lock. */
+static void note_seal(struct wb_cache *c)
+{
+	u64 open = c->log.order.open;
+
+	if (c->seal_seen == open)
+		return;
+	c->seal_seen = open;
+	if (c->wanted > c->need && c->wanted <= open)
+		c->need = c->wanted;
+	wb_company_sealed(&c->company);
+}
+
+/* See to it that waiting for company comes to an end. Needs log->lock. */
+static void start_company_timer(struct wb_cache *c)
+{
+	if (c->company_timed || !wb_company_needs_timer(&c->company) ||
+	    delayed_work_pending(&c->deadline_work))
+		return;
+	c->company_timed = true;
+	hrtimer_start(&c->company_timer, ns_to_ktime(wb_company_timeout(&c->company)),
+		      HRTIMER_MODE_REL);
+}
+
+/*
+ * Nobody else came. That the timer is not stopped when somebody does, but looks whether there is
+ * anything to do, saves starting it for each commit.
+ */
+static enum hrtimer_restart company_timer(struct hrtimer *timer)
+{
+	struct wb_cache *c = container_of(timer, struct wb_cache, company_timer);
+	unsigned long flags;
+	u64 again = 0;
+
+	spin_lock_irqsave(&c->log.lock, flags);
+	if (c->wanted > c->need && wb_company_needs_timer(&c->company)) {
+		again = wb_company_expired(&c->company, ktime_get_ns());
+		if (!again) {
+			c->need = c->wanted;
+			wb_flush_kick(c);
+		}
+	}
+	c->company_timed = again;
+	spin_unlock_irqrestore(&c->log.lock, flags);
+	if (!again)
+		return HRTIMER_NORESTART;
+	hrtimer_forward_now(timer, ns_to_ktime(again));
+	return HRTIMER_RESTART;
+}
+
+/* Has the time come that barrier_deadline_ms gives? Needs log->lock. Sees to it that it comes. */
+static bool deadline_passed(struct wb_cache *c, unsigned int wait)
+{
+	unsigned long deadline = c->first_waiter + msecs_to_jiffies(wait);
+
+	if (time_after_eq(jiffies, deadline))
+		return true;
+	queue_delayed_work(c->wq, &c->deadline_work, deadline - jiffies);
+	return false;
+}
+
+/*
+ * Let @bio wait until all chunks before @need are durable. Needs log->lock. Return: true if there may
+ * be something to do for it now: push.
+ */
+static bool wait_durable(struct wb_cache *c, struct bio *bio, u64 need)
+{
+	unsigned int deadline = READ_ONCE(c->knob[WB_KNOB_BARRIER_DEADLINE]);
+	u8 mark = current->pid % WB_COMPANY_MARKS;
+	bool now;
+
+	if (bio_list_empty(&c->waiters))
+		c->first_waiter = jiffies;
+	bio_list_add(&c->waiters, bio);
+	wb_bio(bio)->need = need;
+	wb_bio(bio)->mark = mark;
+	note_seal(c);
+	if (need <= c->log.order.open) {
+		wb_company_joins(&c->company, mark);
+		c->need = max(c->need, need);
+		return true;
+	}
+	now = wb_company_arrives(&c->company, mark, ktime_get_ns());
+	if (deadline)
+		now = deadline_passed(c, deadline);
+	c->wanted = need;
+	if (now)
+		c->need = max(c->need, need);
+	if (c->need >= need)
+		return true;
+	start_company_timer(c);
+	return false;
+}
 
 /*
  * Take out those who need not wait any longer: the durable point has passed them, or never will.
@@ -42,6 +151,7 @@ static void take_finished(struct wb_cache *c, struct bio_list *done)
 
 	bio_list_init(&rest);
 	bio_list_init(&failed);
+	note_seal(c);	/* those may be among them */
 	while ((bio = bio_list_pop(&c->waiters))) {
 		if (wb_bio(bio)->need <= o->first)
 			bio_list_add(done, bio);
@@ -51,6 +161,12 @@ static void take_finished(struct wb_cache *c, struct bio_list *done)
 			bio_list_add(&rest, bio);
 	}
 	c->waiters = rest;
+	bio_list_for_each(bio, &failed)
+		wb_company_leaves(&c->company, wb_bio(bio)->mark);
+	bio_list_for_each(bio, done)
+		wb_company_leaves(&c->company, wb_bio(bio)->mark);
+	if (!bio_list_empty(done))
+		wb_company_released(&c->company, ktime_get_ns());
 	while ((bio = bio_list_pop(&failed))) {
 		bio->bi_status = BLK_STS_IOERR;
 		bio_list_add(done, bio);
@@ -63,6 +179,25 @@ static void end_all(struct bio_list *done)
 
 	while ((bio = bio_list_pop(done)))
 		bio_endio(bio);
+}
+
+/*
+ * Will what is in flight, when it completes, bring about all that is needed, or look again? Needs
+ * log->lock.
+ */
+static bool may_rest(const struct wb_cache *c)
+{
+	const struct wb_order *o = &c->log.order;
+	bool settled;
+
+	if (c->need <= o->first || o->failed)
+		return true;
+	if (c->need > o->open) {
+		/* The open chunk has to be sealed: when this flush is over, or when its turn comes. */
+		settled = wb_order_settled(o, o->open);
+		return settled ? !wb_order_may_seal(o) && o->first < o->open : o->flushing;
+	}
+	return o->flushing || wb_order_settled(o, c->need) || !wb_order_all_written(o, c->need);
 }
 
 /*
@@ -88,7 +223,8 @@ static void completed(struct wb_cache *c, bool ok, bool moved, bool closed, stru
 		c->durable_seen = o->durable_segment;
 		wb_migrate_kick(c);
 	}
-	if (!ok || closed || c->need > o->first || READ_ONCE(c->nr_deferred))
+	start_company_timer(c);
+	if (!ok || closed || !may_rest(c) || READ_ONCE(c->nr_deferred))
 		wb_flush_kick(c);
 }
 
@@ -145,7 +281,7 @@ static void flush_endio(struct bio *bio)
 
 /* ---------------------------------------------------------------- writing and flushing */
 
-static void submit_chunk(struct wb_cache *c, struct wb_chunk *chunk, bool fua)
+static void submit_chunk(struct wb_cache *c, struct wb_chunk *chunk, enum wb_write_how how)
 {
 	struct wb_rambuf *buf = chunk->buf;
 	u64 slot = wb_slot_of(&c->super.geom, chunk->id);
@@ -156,7 +292,8 @@ static void submit_chunk(struct wb_cache *c, struct wb_chunk *chunk, bool fua)
 	wb_stat_add(c, WB_STAT_CHUNKS, 1);
 	wb_stat_add(c, WB_STAT_CHUNK_BLOCKS, chunk->nr);
 	bio_init(bio, c->cache, &buf->bvecs[chunk->start], nr,
-		 REQ_OP_WRITE | REQ_SYNC | (fua ? REQ_PREFLUSH | REQ_FUA : 0));
+		 REQ_OP_WRITE | REQ_SYNC | (how == WB_WRITE_FLUSH_FUA ? REQ_PREFLUSH : 0) |
+		 (how != WB_WRITE_PLAIN ? REQ_FUA : 0));
 	bio->bi_iter.bi_sector = wb_slot_offset(&c->super.geom, slot, chunk->start) >> SECTOR_SHIFT;
 	bio->bi_end_io = chunk_endio;
 	bio->bi_private = chunk;
@@ -177,57 +314,65 @@ static void submit_flush(struct wb_cache *c)
 	submit_bio(&c->flush_bio);
 }
 
-/* Is it time to commit? Needs log->lock. Arms the deadline if it is too early. */
-static bool commit_now(struct wb_cache *c)
+/*
+ * Is the open chunk to be sealed for a commit? Not while a flush is in flight that does not cover all
+ * that is sealed: the commit would need another, and finds company meanwhile. Needs log->lock.
+ */
+static bool commit_now(const struct wb_cache *c)
 {
-	unsigned int wait = READ_ONCE(c->knob[WB_KNOB_BARRIER_DEADLINE]);
-	unsigned long deadline;
+	const struct wb_order *o = &c->log.order;
 
-	if (c->need <= c->log.order.first || c->log.order.flushing || c->log.order.failed)
-		return false;
-	if (!wait || bio_list_empty(&c->waiters) || c->log.order.open >= c->need)
-		return true;
-	deadline = c->first_waiter + msecs_to_jiffies(wait);
-	if (time_after_eq(jiffies, deadline))
-		return true;
-	queue_delayed_work(c->wq, &c->deadline_work, deadline - jiffies);
-	return false;
+	return c->need > o->open && !o->failed &&
+	       (!o->flushing || wb_order_settled(o, o->open));
 }
 
-void wb_flush_push(struct wb_cache *c)
+/* wb_flush_push(), with log->lock held, which it drops. */
+static void push_unlock(struct wb_cache *c, unsigned long flags) __releases(&c->log.lock)
 {
 	struct wb_log *log = &c->log;
 	struct wb_order *o = &log->order;
 	struct wb_chunk *chunk;
-	unsigned long flags;
-	bool commit, fua, flush;
+	enum wb_write_how how;
+	bool flush, more;
 
 	for (;;) {
-		spin_lock_irqsave(&log->lock, flags);
 		wb_log_seal_full(log);
 		wb_log_open(log);
+		note_seal(c);
 		/* Or nobody can seal: what was written and nobody flushed holds its places till then. */
 		if (wb_order_should_flush(o))
 			c->need = max(c->need, o->open);
-		commit = commit_now(c);
-		if (commit && o->open < c->need)
+		if (commit_now(c)) {
 			wb_log_seal(log, false);
-		chunk = wb_log_next_write(log, commit && log->next_write < c->need, &fua);
-		flush = !chunk && commit && wb_order_may_flush(o) &&
+			note_seal(c);
+		}
+		chunk = wb_log_next_write(log, log->next_write < c->need, &how);
+		flush = !chunk && c->need > o->first && wb_order_may_flush(o) &&
 			wb_order_all_written(o, min(c->need, o->open));
 		if (flush)
 			wb_order_flush(o);
 		if (chunk || flush)
 			c->log_ios++;
+		/* What others add meanwhile they push. */
+		more = chunk && (log->next_write < o->open || !may_rest(c));
 		spin_unlock_irqrestore(&log->lock, flags);
 
 		if (chunk)
-			submit_chunk(c, chunk, fua);
+			submit_chunk(c, chunk, how);
 		else if (flush)
 			submit_flush(c);
-		else
+		if (!more)
 			break;
+		spin_lock_irqsave(&log->lock, flags);
 	}
+}
+
+void wb_flush_push(struct wb_cache *c)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->log.lock, flags);
+	push_unlock(c, flags);
 }
 
 /* All that was acknowledged before now: including the open chunk, if anything is in it. */
@@ -243,6 +388,7 @@ int wb_map_flush(struct wb_cache *c, struct bio *bio)
 	struct wb_log *log = &c->log;
 	unsigned long flags;
 	bool wait;
+	u64 need;
 
 	wb_stat_add(c, WB_STAT_FLUSHES, 1);
 	if (unlikely(READ_ONCE(c->through_lost)))
@@ -256,20 +402,15 @@ int wb_map_flush(struct wb_cache *c, struct bio *bio)
 	}
 
 	spin_lock_irqsave(&log->lock, flags);
-	wb_bio(bio)->need = everything(c);
+	need = everything(c);
+	wait = !log->order.failed && need > log->order.first;
 	if (log->order.failed)
 		bio->bi_status = BLK_STS_IOERR;
-	wait = !log->order.failed && wb_bio(bio)->need > log->order.first;
-	if (wait) {
-		if (bio_list_empty(&c->waiters))
-			c->first_waiter = jiffies;
-		bio_list_add(&c->waiters, bio);
-		c->need = max(c->need, wb_bio(bio)->need);
-	}
-	spin_unlock_irqrestore(&log->lock, flags);
-	if (wait)
-		wb_flush_push(c);
+	if (wait && wait_durable(c, bio, need))
+		push_unlock(c, flags);
 	else
+		spin_unlock_irqrestore(&log->lock, flags);
+	if (!wait)
 		bio_endio(bio);
 	return DM_MAPIO_SUBMITTED;
 }
@@ -277,20 +418,22 @@ int wb_map_flush(struct wb_cache *c, struct bio *bio)
 void wb_flush_fua(struct wb_cache *c, struct bio *bio, u64 seq)
 {
 	struct wb_log *log = &c->log;
-	struct bio_list done;
+	u64 need = seq + 1;
 	unsigned long flags;
+	bool wait;
 
-	bio_list_init(&done);
 	wb_stat_add(c, WB_STAT_FUAS, 1);
-	wb_bio(bio)->need = seq + 1;
 	spin_lock_irqsave(&log->lock, flags);
-	if (bio_list_empty(&c->waiters))
-		c->first_waiter = jiffies;
-	bio_list_add(&c->waiters, bio);
-	c->need = max(c->need, seq + 1);
-	take_finished(c, &done);	/* it may be durable, or lost, by now */
-	spin_unlock_irqrestore(&log->lock, flags);
-	end_all(&done);
+	/* It may be durable, or lost, by now. */
+	wait = !log->order.failed && need > log->order.first;
+	if (need > log->order.first && log->order.failed)
+		bio->bi_status = BLK_STS_IOERR;
+	if (wait && wait_durable(c, bio, need))
+		push_unlock(c, flags);
+	else
+		spin_unlock_irqrestore(&log->lock, flags);
+	if (!wait)
+		bio_endio(bio);
 }
 
 int wb_flush_all(struct wb_cache *c, bool close)
@@ -475,7 +618,14 @@ static void run_flush_daemon(struct work_struct *work)
 
 static void deadline_work(struct work_struct *work)
 {
-	wb_flush_push(container_of(to_delayed_work(work), struct wb_cache, deadline_work));
+	struct wb_cache *c = container_of(to_delayed_work(work), struct wb_cache, deadline_work);
+	unsigned int wait = READ_ONCE(c->knob[WB_KNOB_BARRIER_DEADLINE]);
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->log.lock, flags);
+	if (c->wanted > c->need && deadline_passed(c, wait))
+		c->need = c->wanted;
+	push_unlock(c, flags);
 }
 
 void wb_flush_init(struct wb_cache *c)
@@ -487,6 +637,8 @@ void wb_flush_init(struct wb_cache *c)
 	bio_list_init(&c->deferred);
 	bio_list_init(&c->waiters);
 	init_waitqueue_head(&c->durable_wait);
+	wb_company_init(&c->company);
+	wb_hrtimer_setup(&c->company_timer, company_timer);
 }
 
 void wb_flush_stop(struct wb_cache *c)
@@ -497,4 +649,7 @@ void wb_flush_stop(struct wb_cache *c)
 	/* The last completion has left its critical section, and with it the object, after this. */
 	spin_lock_irq(&c->log.lock);
 	spin_unlock_irq(&c->log.lock);
+	/* Nobody is left to start it, no bio and no completion; and it kicks a running cache only. */
+	hrtimer_cancel(&c->company_timer);
+	c->company_timed = false;
 }

@@ -93,13 +93,37 @@ void wb_order_close(struct wb_order *o)
 		wb_order_chunk(o, o->open - 1)->closes = true;
 }
 
+static bool on_its_way_with_fua(const struct wb_order_chunk *c)
+{
+	return c->state == WB_CHUNK_WRITING && c->fua;
+}
+
 bool wb_order_all_written(const struct wb_order *o, u64 seq)
 {
+	const struct wb_order_chunk *c;
 	u64 s;
 
-	for (s = o->first; s < seq; s++)
-		if (o->ring[s % WB_ORDER_CHUNKS].state < WB_CHUNK_WRITTEN)
+	for (s = o->first; s < seq; s++) {
+		c = &o->ring[s % WB_ORDER_CHUNKS];
+		if (c->state < WB_CHUNK_WRITTEN && !on_its_way_with_fua(c))
 			return false;
+	}
+	return true;
+}
+
+bool wb_order_settled(const struct wb_order *o, u64 seq)
+{
+	const struct wb_order_chunk *c;
+	u64 s;
+
+	/* What a failed flush covered still looks as if it were covered. */
+	if (o->failed)
+		return seq <= o->first;
+	for (s = o->first; s < seq; s++) {
+		c = &o->ring[s % WB_ORDER_CHUNKS];
+		if (c->state < WB_CHUNK_FLUSHING && !on_its_way_with_fua(c))
+			return false;
+	}
 	return true;
 }
 
@@ -149,17 +173,23 @@ static bool flush_ends(struct wb_order *o, bool ok)
 	return advance(o);
 }
 
-bool wb_order_write(struct wb_order *o, u64 seq, bool commit)
+enum wb_write_how wb_order_write(struct wb_order *o, u64 seq, bool commit)
 {
 	struct wb_order_chunk *c = wb_order_chunk(o, seq);
 
 	c->state = WB_CHUNK_WRITING;
 	/* After a failure nothing may turn what the failed flush covered into something durable. */
-	if (!commit || o->flushing || o->failed || !wb_order_all_written(o, seq))
-		return false;
+	if (!commit || o->failed)
+		return WB_WRITE_PLAIN;
+	c->fua = wb_order_settled(o, seq);
+	if (c->fua)
+		return WB_WRITE_FUA;
+	if (o->flushing || !wb_order_all_written(o, seq))
+		return WB_WRITE_PLAIN;
 	flush_begins(o);
 	c->fua = true;
-	return true;
+	c->flushes = true;
+	return WB_WRITE_FLUSH_FUA;
 }
 
 bool wb_order_written(struct wb_order *o, u64 seq, bool ok)
@@ -168,16 +198,13 @@ bool wb_order_written(struct wb_order *o, u64 seq, bool ok)
 
 	if (!ok) {
 		o->failed = true;
-		if (c->fua)
+		c->fua = false;		/* not on its way any more, and never to be trusted */
+		if (c->flushes)
 			flush_ends(o, false);
 		return false;
 	}
-	if (!c->fua) {
-		c->state = WB_CHUNK_WRITTEN;
-		return false;
-	}
-	c->state = WB_CHUNK_DURABLE;
-	return flush_ends(o, true);
+	c->state = c->fua ? WB_CHUNK_DURABLE : WB_CHUNK_WRITTEN;
+	return c->flushes ? flush_ends(o, true) : advance(o);
 }
 
 bool wb_order_may_flush(const struct wb_order *o)

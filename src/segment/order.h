@@ -16,6 +16,10 @@
  * PREFLUSH and FUA is both: a flush for those before it, and durable itself when it completes. One
  * flush is in flight at most; all who wait share it (group commit).
  *
+ * Where all before a chunk needs no further flush, for it is durable, or covered by the flush in
+ * flight, or itself on its way with FUA, the chunk needs FUA alone. Any number of these can be in
+ * flight: each becomes durable by itself, and the durable point takes them in order.
+ *
  * A segment is migrated only when it is closed and wholly durable. A slot is reused only when both
  * copies of the record call its segment migrated; the record says so only after the backing
  * device's flush, which the migrate daemon does before it calls wb_order_migrated().
@@ -46,6 +50,7 @@ struct wb_order_chunk {
 	u32 end;		/* block after it in the slot, once sealed */
 	u8 state;
 	bool fua;		/* its write makes it durable */
+	bool flushes;		/* and is a flush for those before it */
 	bool closes;		/* the last one of its segment */
 };
 
@@ -78,6 +83,13 @@ struct wb_order {
 	bool flushing;
 	bool failed;
 	struct wb_order_chunk ring[WB_ORDER_CHUNKS];
+};
+
+/* How to write a chunk. */
+enum wb_write_how {
+	WB_WRITE_PLAIN = 0,
+	WB_WRITE_FUA,
+	WB_WRITE_FLUSH_FUA,	/* with PREFLUSH and FUA */
 };
 
 static inline struct wb_order_chunk *wb_order_chunk(struct wb_order *o, u64 seq)
@@ -149,10 +161,10 @@ void wb_order_close(struct wb_order *o);
  * wb_order_write() - the write of sealed chunk @seq is issued now
  * @commit: somebody waits for durability
  *
- * Return: true if the write is to carry PREFLUSH and FUA, which then is the commit: everything
- * before it is written, and no flush is in flight.
+ * Return: how. With FUA the write is the commit, and nothing has to follow: what is before it is
+ * settled, or it carries PREFLUSH as well, is written, and no flush is in flight.
  */
-bool wb_order_write(struct wb_order *o, u64 seq, bool commit);
+enum wb_write_how wb_order_write(struct wb_order *o, u64 seq, bool commit);
 
 /**
  * wb_order_written() - the write of chunk @seq completed
@@ -179,8 +191,19 @@ void wb_order_flush(struct wb_order *o);
  */
 bool wb_order_flushed(struct wb_order *o, bool ok);
 
-/** wb_order_all_written() - is every chunk before @seq written (so that a flush covers it)? */
+/**
+ * wb_order_all_written() - would a flush issued now see to every chunk before @seq?
+ *
+ * Each is written, or on its way with FUA.
+ */
 bool wb_order_all_written(const struct wb_order *o, u64 seq);
+
+/**
+ * wb_order_settled() - will every chunk before @seq be durable when what is in flight has succeeded?
+ *
+ * Then, and only then, a write with FUA alone may be the commit. Not so after a failure.
+ */
+bool wb_order_settled(const struct wb_order *o, u64 seq);
 
 /**
  * wb_order_migrated() - all up to segment @id is written to the backing device, and its flush

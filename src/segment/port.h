@@ -91,6 +91,11 @@ static inline unsigned int hweight8(unsigned int w)
 	return (unsigned int)__builtin_popcount(w & 0xff);
 }
 
+static inline unsigned int hweight64(u64 w)
+{
+	return (unsigned int)__builtin_popcountll(w);
+}
+
 static inline u64 div_u64(u64 n, u32 d)
 {
 	return n / d;

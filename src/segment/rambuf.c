@@ -278,7 +278,7 @@ void wb_log_seal_full(struct wb_log *log)
 		wb_log_seal(log, false);
 }
 
-struct wb_chunk *wb_log_next_write(struct wb_log *log, bool commit, bool *fua)
+struct wb_chunk *wb_log_next_write(struct wb_log *log, bool commit, enum wb_write_how *how)
 {
 	struct wb_chunk *c = chunk_at(log, log->next_write);
 	struct wb_header h;
@@ -299,7 +299,7 @@ struct wb_chunk *wb_log_next_write(struct wb_log *log, bool commit, bool *fua)
 	wb_header_encode(log->geom, &h, wb_log_header(c));
 	log->link = h.crc;
 	log->next_write++;
-	*fua = wb_order_write(&log->order, c->seq, commit);
+	*how = wb_order_write(&log->order, c->seq, commit);
 	return c;
 }
 

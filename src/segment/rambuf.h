@@ -192,11 +192,11 @@ void wb_log_open(struct wb_log *log);
 /**
  * wb_log_next_write() - the next chunk to write, its header in place
  * @commit: somebody waits for durability
- * @fua: set if the write is to carry PREFLUSH and FUA
+ * @how: set to what the write is to carry
  *
  * Needs log->lock. Return: NULL if none is complete.
  */
-struct wb_chunk *wb_log_next_write(struct wb_log *log, bool commit, bool *fua);
+struct wb_chunk *wb_log_next_write(struct wb_log *log, bool commit, enum wb_write_how *how);
 
 /** wb_log_durable_moved() - tell the lockless readers. Needs log->lock. */
 void wb_log_durable_moved(struct wb_log *log);
