@@ -201,7 +201,7 @@ static void refill(struct wb_reader *r)
 	blk_finish_plug(&plug);
 }
 
-/* NULL: the lane does not have it, or could not read it. */
+/* NULL: the lane does not have it, or could not read it: then it is read once more, by itself. */
 static const void *take(struct lane *l, u32 block)
 {
 	struct kept *k;

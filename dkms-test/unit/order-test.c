@@ -40,7 +40,7 @@ static u64 compare(struct model *m)
 {
 	struct wb_order *o = &m->o;
 	u64 i, run, limit, moved;
-	bool written = true, settled = true, any = false, first, covered;
+	bool written = true, settled = true, any = false, covered;
 
 	for (run = 0; run < m->nr && m->c[run].durable; run++)
 		;
@@ -68,9 +68,7 @@ static u64 compare(struct model *m)
 	CHECK(wb_order_may_prepare(o) ==
 	      (!m->failed && m->prepared + 1 <= limit + m->geom.nr_slots &&
 	       m->prepared + 1 <= m->durable_segment + WB_MAX_VOLATILE_SEGMENTS));
-	first = !m->open || !m->open_chunk || (run && m->c[run - 1].id == m->open_id);
-	CHECK(wb_order_may_seal(o) == (m->nr - run + 1 < WB_ORDER_CHUNKS && first));
-	CHECK(wb_order_should_flush(o) == (m->nr - run > WB_ORDER_CHUNKS / 2 || !first));
+	CHECK(wb_order_may_seal(o) == (m->nr - run + 1 < WB_ORDER_CHUNKS));
 	CHECK(wb_order_may_open(o) ==
 	      (!m->failed && !m->open && m->open_id < m->prepared &&
 	       m->nr - run < WB_ORDER_CHUNKS));
@@ -337,19 +335,8 @@ static void test_limits(void)
 	for (n = 0; n < 3; n++)
 		wb_order_prepared(&o);
 	wb_order_open_segment(&o);
-	/* The second chunk waits until the first one is durable, as written is not enough. */
-	CHECK(wb_order_may_seal(&o) && !wb_order_should_flush(&o));
-	seq = wb_order_seal(&o, 2, false);
-	CHECK(!wb_order_may_seal(&o) && wb_order_should_flush(&o));
-	wb_order_write(&o, seq, false);
-	wb_order_written(&o, seq, true);
-	CHECK(!wb_order_may_seal(&o) && wb_order_should_flush(&o));
-	wb_order_flush(&o);
-	CHECK(wb_order_flushed(&o, true) && wb_order_may_seal(&o) && !wb_order_should_flush(&o));
-	for (n = 0; wb_order_may_seal(&o); n++) {
-		CHECK(wb_order_should_flush(&o) == (n > WB_ORDER_CHUNKS / 2));
-		wb_order_seal(&o, n + 3, false);
-	}
+	for (n = 0; wb_order_may_seal(&o); n++)
+		wb_order_seal(&o, n + 2, false);
 	CHECK(n == WB_ORDER_CHUNKS - 1);
 	CHECK(wb_order_chunk(&o, o.open)->state == WB_CHUNK_OPEN);
 	CHECK(wb_order_chunk(&o, o.first)->state == WB_CHUNK_SEALED);

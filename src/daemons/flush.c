@@ -340,7 +340,7 @@ static void push_unlock(struct wb_cache *c, unsigned long flags) __releases(&c->
 		wb_log_open(log);
 		note_seal(c);
 		/* Or nobody can seal: what was written and nobody flushed holds its places till then. */
-		if (wb_order_should_flush(o))
+		if (o->open - o->first > WB_ORDER_CHUNKS / 2)
 			c->need = max(c->need, o->open);
 		if (commit_now(c)) {
 			wb_log_seal(log, false);

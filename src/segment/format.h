@@ -67,7 +67,7 @@
 #define WB_SEARCH_SEGMENTS (2 * WB_MAX_VOLATILE_SEGMENTS)
 
 /* So many segments behind the last that holds anything are searched although they seem to be empty. */
-#define WB_SEARCH_BLINDLY 2
+#define WB_SEARCH_BLINDLY 4
 
 /* Feature flags: unknown compat ones are ignored, with unknown incompat ones a reader refuses. */
 #define WB_INCOMPAT_KNOWN	0ull

@@ -30,22 +30,9 @@ void wb_order_prepared(struct wb_order *o)
 	o->prepared++;
 }
 
-/* Is the open chunk the first of its segment, or is that one durable? */
-static bool first_is_durable(const struct wb_order *o)
-{
-	const struct wb_order_chunk *c = &o->ring[o->open % WB_ORDER_CHUNKS];
-
-	return c->state != WB_CHUNK_OPEN || !c->chunk || o->durable.id == c->id;
-}
-
 bool wb_order_may_seal(const struct wb_order *o)
 {
-	return o->open + 1 - o->first < WB_ORDER_CHUNKS && first_is_durable(o);
-}
-
-bool wb_order_should_flush(const struct wb_order *o)
-{
-	return o->open - o->first > WB_ORDER_CHUNKS / 2 || !first_is_durable(o);
+	return o->open + 1 - o->first < WB_ORDER_CHUNKS;
 }
 
 bool wb_order_may_open(const struct wb_order *o)

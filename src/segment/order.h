@@ -129,17 +129,8 @@ bool wb_order_may_open(const struct wb_order *o);
 /** wb_order_open_segment() - begin chunk 0 of segment @o->current_id + 1 as chunk @o->open */
 void wb_order_open_segment(struct wb_order *o);
 
-/**
- * wb_order_may_seal() - is there room for one more chunk on its way, and is it its turn?
- *
- * A segment's second chunk is sealed only when its first one is durable, and so all before it. So a
- * segment whose first header is not there has no other, and recovery, which looks for what stands
- * behind the end of the log, need not read all of its slot (recover.h).
- */
+/** wb_order_may_seal() - is there room for one more chunk on its way? */
 bool wb_order_may_seal(const struct wb_order *o);
-
-/** wb_order_should_flush() - would nothing but a flush let more be sealed, now or soon? */
-bool wb_order_should_flush(const struct wb_order *o);
 
 /**
  * wb_order_seal() - the open chunk is sealed

@@ -298,9 +298,9 @@ static bool all_zero(const struct wb_header_disk *raw)
 }
 
 /*
- * May a header of this life stand in the slot of segment @id? Its first block tells: a second chunk
- * was sealed only when the first one was durable (order.h), so where the first is not, none is. That
- * it is not can be seen where nothing was ever written, or something older stands there whole.
+ * Does a header of this life stand in the slot of segment @id? Its first block tells: not, where nothing
+ * was ever written, or something older stands there whole. Only if the power failed while the first
+ * chunk was on its way may there be later ones without it.
  */
 static int is_used(struct wb_walk *w, u64 id, bool *used)
 {

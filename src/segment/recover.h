@@ -17,8 +17,8 @@
  * log, of this life, that was written although the bad one cannot be read. That is why, after the
  * first bad header, the walk looks through the rest of that slot and at the first headers of as many
  * following segments as it takes to find one (WB_SEARCH_SEGMENTS). Where there is one, or it is bad,
- * the rest of that slot is searched as well; where there is none, nothing else was written (order.h).
- * But no first header is trusted so far: the next WB_SEARCH_BLINDLY slots are searched all the same.
+ * the rest of that slot is searched as well. Where there is none, there may be others still, if the
+ * power failed while the first was on its way; so the next WB_SEARCH_BLINDLY slots are searched, too.
  *
  * After a stop in order the record says that the log ends at the durable point: then nothing can be
  * torn, nothing is searched, and recovery reads the log alone.
