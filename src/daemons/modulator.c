@@ -101,24 +101,38 @@ void wb_pace_look(struct wb_cache *c)
 	spin_unlock_irq(&c->log.lock);
 }
 
+/*
+ * Who was held for pacing goes on, now that there is none. Only then: held for want of room they kick
+ * the migrate daemon, and if that kicked back they would do so for as long as it takes.
+ */
+static void end_pacing(struct wb_cache *c, bool was_paced)
+{
+	if (was_paced && !READ_ONCE(c->pace_gain) && READ_ONCE(c->nr_deferred))
+		wb_flush_kick(c);
+}
+
 void wb_pace_start(struct wb_cache *c)
 {
+	bool was_paced;
+
 	spin_lock_irq(&c->log.lock);
 	c->pacing = true;
+	was_paced = c->pace_gain;
 	spin_unlock_irq(&c->log.lock);
 	wb_pace_look(c);
-	if (!READ_ONCE(c->pace_gain) && READ_ONCE(c->nr_deferred))
-		wb_flush_kick(c);	/* no write that ends will do it for them now */
+	end_pacing(c, was_paced);
 }
 
 void wb_pace_stop(struct wb_cache *c)
 {
+	bool was_paced;
+
 	spin_lock_irq(&c->log.lock);
 	c->pacing = false;
+	was_paced = c->pace_gain;
 	WRITE_ONCE(c->pace_gain, 0);
 	spin_unlock_irq(&c->log.lock);
-	if (READ_ONCE(c->nr_deferred))
-		wb_flush_kick(c);	/* who was held for it goes on */
+	end_pacing(c, was_paced);
 }
 
 static void modulator_work(struct work_struct *work)
