@@ -737,6 +737,21 @@ static void drop_older(struct sim *s, struct op *op)
 	op->at++;
 }
 
+/* What the discard has to come after would come after it. */
+static bool is_overtaken(const struct sim *s, const struct op *op)
+{
+	const struct request *q;
+	const struct io *io;
+
+	for (io = s->io; io < s->io + s->nr_ios; io++)
+		for (q = s->backing.req; q < s->backing.req + s->backing.nr; q++)
+			if (io->kind == IO_MOVE && q->handle == io->handle &&
+			    q->sector < op->end * WB_BLOCK_SECTORS &&
+			    q->sector + q->nr > op->first * WB_BLOCK_SECTORS)
+				return true;
+	return false;
+}
+
 static bool discard_step(struct sim *s, struct op *op)
 {
 	struct migrator *m = &s->mig;
@@ -793,6 +808,8 @@ static bool discard_step(struct sim *s, struct op *op)
 		if (op->first < op->end && m->busy && op->first <= m->busy_last &&
 		    op->end > m->busy_first)
 			return false;
+		CHECKF(op->first == op->end || !is_overtaken(s, op),
+		       "discard %u, while its blocks are being written", op->nr_op);
 		/* Not durable, unless it has to go over what migration wrote meanwhile. */
 		send_discard(s, op, op->mark == m->announced ? S_IO : S_AGAIN);
 		return true;
