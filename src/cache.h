@@ -379,6 +379,8 @@ static inline bool wb_failed(const struct wb_cache *c)
 
 /* io.c: synchronous I/O, for starting, stopping and slow paths; sleeps. Counts errors. */
 int wb_io_sync(struct block_device *bdev, blk_opf_t opf, u64 offset, void *buf, size_t len);
+void wb_io_read_copies(struct block_device *bdev, u64 first, u64 second,
+		       void *const block[WB_NR_COPIES], const void *copies[WB_NR_COPIES]);
 int wb_io_flush(struct block_device *bdev);
 int wb_flush_backing(struct wb_cache *c);
 

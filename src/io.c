@@ -43,6 +43,54 @@ int wb_io_sync(struct block_device *bdev, blk_opf_t opf, u64 offset, void *buf, 
 	return err ? -EIO : 0;
 }
 
+struct copies {
+	atomic_t left;
+	struct completion done;
+};
+
+static void copy_endio(struct bio *bio)
+{
+	struct copies *r = bio->bi_private;
+
+	if (atomic_dec_and_test(&r->left))
+		complete(&r->done);
+}
+
+/**
+ * wb_io_read_copies() - read the two copies of a block, both at once
+ * @bdev: the device
+ * @first: where the first one stands, in bytes
+ * @second: and the second
+ * @block: memory for each, as for wb_io_sync()
+ * @copies: the same, or NULL for a copy that cannot be read
+ *
+ * Context: sleeps. Allocates nothing.
+ */
+void wb_io_read_copies(struct block_device *bdev, u64 first, u64 second,
+		       void *const block[WB_NR_COPIES], const void *copies[WB_NR_COPIES])
+{
+	const u64 offset[WB_NR_COPIES] = { first, second };
+	struct copies r = { .left = ATOMIC_INIT(WB_NR_COPIES) };
+	struct bio_vec vec[WB_NR_COPIES];
+	struct bio bio[WB_NR_COPIES];
+	u32 i;
+
+	init_completion(&r.done);
+	for (i = 0; i < WB_NR_COPIES; i++) {
+		bio_init(&bio[i], bdev, &vec[i], 1, REQ_OP_READ | REQ_SYNC);
+		__bio_add_page(&bio[i], page_of(block[i]), WB_BLOCK_SIZE, offset_in_page(block[i]));
+		bio[i].bi_iter.bi_sector = offset[i] >> SECTOR_SHIFT;
+		bio[i].bi_end_io = copy_endio;
+		bio[i].bi_private = &r;
+		submit_bio(&bio[i]);
+	}
+	wait_for_completion_io(&r.done);
+	for (i = 0; i < WB_NR_COPIES; i++) {
+		copies[i] = bio[i].bi_status ? NULL : block[i];
+		bio_uninit(&bio[i]);
+	}
+}
+
 struct backing_flush {
 	struct wb_cache *c;
 	struct completion done;

@@ -3,6 +3,7 @@
 
 #define LANES		64u	/* segments read ahead, each with one request in flight */
 #define REFILL		16u	/* so many lanes are set going together */
+#define GIVEN_AWAY	U32_MAX
 #define PIECE_BLOCKS	16u	/* a large read is cut into requests of so many blocks */
 #define PIECES		(WB_MAX_SLOT_BLOCKS / PIECE_BLOCKS)
 
@@ -25,7 +26,7 @@ struct kept {
  *
  * @done_link: in the reader's list of completed lanes
  * @id: the segment, 0 = none
- * @block: where in the slot the block stands that @page holds, or will hold
+ * @block: where in the slot the block stands that @page holds, or will hold; GIVEN_AWAY if that is held
  * @reading: the request is in flight, or was not looked at since
  * @bad: it failed
  * @kept: headers before that one; @kept_at: the next the walk will ask for; @kept_end: their end
@@ -57,6 +58,8 @@ struct piece {
  * @next: the next to be given to a lane; @last: the last one
  * @in_flight: lanes with @reading
  * @done: those that completed; @waits: somebody waits for one; under @lock, as the wake-up
+ * @given: the lane in whose page that stands which was peeked at last
+ * @spare: pages for those that are held
  * @bounce: for single blocks, whose buffers need not be aligned
  * @pieces: of one large read; @pieces_left: in flight, or being issued
  */
@@ -70,6 +73,9 @@ struct wb_reader {
 	struct list_head done;
 	bool waits;
 	wait_queue_head_t wait;
+	struct lane *given;
+	struct page *spare[LANES];
+	u32 nr_spare;
 	struct page *bounce;
 	atomic_t pieces_left;
 	struct completion pieces_done;
@@ -220,7 +226,10 @@ static const void *take(struct lane *l, u32 block)
 			break;
 		wait_and_reap(l->r);
 	}
-	return l->bad ? NULL : page_address(l->page);
+	if (l->bad)
+		return NULL;
+	l->r->given = l;
+	return page_address(l->page);
 }
 
 /* Only this sets requests going, so what take() gave away stays until the next call. */
@@ -228,12 +237,38 @@ const void *wb_reader_peek(struct wb_reader *r, u64 id, u32 block)
 {
 	struct lane *l = &r->lanes[id % LANES];
 
+	r->given = NULL;
 	if (id > r->at)
 		r->at = id;
 	if (!list_empty_careful(&r->done))
 		reap(r);
 	refill(r);
 	return l->id == id ? take(l, block) : NULL;
+}
+
+/* The lane gets another page for the one that stays. */
+bool wb_reader_hold(struct wb_reader *r)
+{
+	struct lane *l = r->given;
+	struct page *page;
+
+	if (!l)
+		return false;
+	page = r->nr_spare ? r->spare[--r->nr_spare] : alloc_page(GFP_KERNEL | __GFP_NOWARN);
+	if (!page)
+		return false;
+	l->page = page;
+	l->block = GIVEN_AWAY;
+	r->given = NULL;
+	return true;
+}
+
+void wb_reader_drop(struct wb_reader *r, const void *header)
+{
+	if (r->nr_spare < LANES)
+		r->spare[r->nr_spare++] = virt_to_page(header);
+	else
+		__free_page(virt_to_page(header));
 }
 
 /* ---------------------------------------------------------------- what no lane has */
@@ -249,8 +284,8 @@ static void piece_endio(struct bio *bio)
 static int read_large(struct wb_reader *r, u64 offset, u32 nr, void *buf)
 {
 	struct blk_plug plug;
-	u32 i = 0, n, used = 0;
-	struct page *page;
+	bool scattered = is_vmalloc_addr(buf);
+	u32 i = 0, n, end, used = 0;
 	struct bio *bio;
 	int err = 0;
 
@@ -261,9 +296,11 @@ static int read_large(struct wb_reader *r, u64 offset, u32 nr, void *buf)
 		bio = &r->pieces[used].bio;
 		bio_init(bio, r->c->cache, r->pieces[used].vecs, PIECE_BLOCKS, REQ_OP_READ);
 		bio->bi_iter.bi_sector = (offset + ((u64)i << WB_BLOCK_SHIFT)) >> SECTOR_SHIFT;
-		for (n = 0; n < PIECE_BLOCKS && i < nr; n++, i++, buf += WB_BLOCK_SIZE) {
-			page = is_vmalloc_addr(buf) ? vmalloc_to_page(buf) : virt_to_page(buf);
-			__bio_add_page(bio, page, WB_BLOCK_SIZE, 0);
+		end = min(i + PIECE_BLOCKS, nr);
+		for (; i < end; i += n, buf += n << WB_BLOCK_SHIFT) {
+			n = scattered ? 1 : end - i;
+			__bio_add_page(bio, scattered ? vmalloc_to_page(buf) : virt_to_page(buf),
+				       n << WB_BLOCK_SHIFT, offset_in_page(buf));
 		}
 		bio->bi_end_io = piece_endio;
 		bio->bi_private = r;
@@ -343,6 +380,8 @@ void wb_reader_free(struct wb_reader *r)
 		if (r->lanes[i].page)
 			__free_page(r->lanes[i].page);
 	}
+	while (r->nr_spare)
+		__free_page(r->spare[--r->nr_spare]);
 	if (r->bounce)
 		__free_page(r->bounce);
 	kvfree(r);

@@ -46,6 +46,17 @@ void wb_reader_free(struct wb_reader *r);
 const void *wb_reader_peek(struct wb_reader *r, u64 id, u32 block);
 
 /**
+ * wb_reader_hold() - keep what wb_reader_peek() returned last
+ *
+ * Return: true if it stays until wb_reader_drop(), which it has to be given to before the reader is
+ * freed; false if it goes with the next call, as ever.
+ */
+bool wb_reader_hold(struct wb_reader *r);
+
+/* @header: what is held, and is not needed any more */
+void wb_reader_drop(struct wb_reader *r, const void *header);
+
+/**
  * wb_reader_read() - read blocks of a segment; as read of struct wb_walk_ops
  * @id: segment
  * @block: first block in its slot

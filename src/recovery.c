@@ -35,9 +35,7 @@ int wb_read_super(struct block_device *bdev, struct wb_super *s, enum wb_verdict
 	block[1] = kmalloc(WB_BLOCK_SIZE, GFP_KERNEL);
 	*v = WB_READ_ERROR;
 	if (block[0] && block[1] && bdev_nr_bytes(bdev) >= WB_FIRST_SLOT_OFFSET) {
-		for (i = 0; i < WB_NR_COPIES; i++)
-			copies[i] = wb_io_sync(bdev, REQ_OP_READ, WB_SUPER_OFFSET(i), block[i],
-					       WB_BLOCK_SIZE) ? NULL : block[i];
+		wb_io_read_copies(bdev, WB_SUPER_OFFSET(0), WB_SUPER_OFFSET(1), block, copies);
 		*v = wb_super_pick(copies, s);
 	} else if (block[0] && block[1]) {
 		*v = WB_NOT_OURS;
@@ -54,7 +52,6 @@ static int read_record(struct wb_cache *c, struct wb_record *r, int *which)
 	const void *copies[WB_NR_COPIES];
 	void *block[WB_NR_COPIES];
 	enum wb_verdict v;
-	int i;
 
 	block[0] = kmalloc(WB_BLOCK_SIZE, GFP_KERNEL);
 	block[1] = kmalloc(WB_BLOCK_SIZE, GFP_KERNEL);
@@ -63,9 +60,7 @@ static int read_record(struct wb_cache *c, struct wb_record *r, int *which)
 		kfree(block[1]);
 		return -ENOMEM;
 	}
-	for (i = 0; i < WB_NR_COPIES; i++)
-		copies[i] = wb_io_sync(c->cache, REQ_OP_READ, WB_RECORD_OFFSET(i), block[i],
-				       WB_BLOCK_SIZE) ? NULL : block[i];
+	wb_io_read_copies(c->cache, WB_RECORD_OFFSET(0), WB_RECORD_OFFSET(1), block, copies);
 	v = wb_record_pick(&c->super.geom, copies, r, which);
 	kfree(block[0]);
 	kfree(block[1]);
@@ -133,6 +128,20 @@ static const void *walk_peek(void *ctx, u64 id, u32 block)
 	return wb_reader_peek(r->reader, id, block);
 }
 
+static bool walk_hold(void *ctx)
+{
+	struct recovery *r = ctx;
+
+	return wb_reader_hold(r->reader);
+}
+
+static void walk_drop(void *ctx, const void *header)
+{
+	struct recovery *r = ctx;
+
+	wb_reader_drop(r->reader, header);
+}
+
 static void walk_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const char *text)
 {
 	struct recovery *r = ctx;
@@ -144,6 +153,8 @@ static void walk_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const c
 static const struct wb_walk_ops walk_ops = {
 	.read = walk_read,
 	.peek = walk_peek,
+	.hold = walk_hold,
+	.drop = walk_drop,
 	.apply = walk_apply,
 	.note = walk_note,
 };
@@ -230,6 +241,7 @@ static int recover(struct recovery *r)
 		.record = &record,
 		.ops = &walk_ops,
 		.ctx = r,
+		.slot_buf = c->log.bufs[0].data,	/* nobody writes yet */
 	};
 	int err, good;
 

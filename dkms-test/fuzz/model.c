@@ -246,6 +246,7 @@ static void walk(struct model *m)
 	m->walk.record = &m->record;
 	m->walk.verify_all = false;
 	m->walk.ops = &ops;
+	m->walk.slot_buf = NULL;
 	m->walk.ctx = m;
 	m->walked = true;
 	m->err = wb_walk(&m->walk);

@@ -121,6 +121,7 @@ static int walk(struct media *m)
 	m->walk.record = &m->record;
 	m->walk.verify_all = m->verify_all;
 	m->walk.ops = &ops;
+	m->walk.slot_buf = NULL;
 	m->walk.ctx = m;
 	err = wb_walk(&m->walk);
 	trace("walk: %d, state %d, %u accepted, ends at segment %llu block %u: %s", err,

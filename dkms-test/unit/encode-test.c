@@ -627,7 +627,7 @@ static void test_entries(void)
 	struct wb_geom g;
 	u64 sectors, n;
 	u32 i, odd, tombs;
-	bool good;
+	bool good, full;
 
 	test_case("chunk header: of many entries one is odd");
 	for (n = 0; test_more(n, 60000); n++) {
@@ -638,10 +638,11 @@ static void test_entries(void)
 		h = (struct wb_header){ .epoch = 5, .id = 3, .nr_entries = 1 + rng_below(&r, 20) };
 		odd = rng_below(&r, h.nr_entries);
 		good = true;
+		full = rng_one_in(&r, 2);
 		tombs = 0;
 		for (i = 0; i < h.nr_entries; i++) {
 			e = (struct wb_entry){ .block = rng_u64(&r) % wb_backing_blocks(&g), .crc = 1 };
-			e.mask = wb_block_mask(&g, e.block) & (rng_one_in(&r, 2) ? 0xff : rng_u64(&r));
+			e.mask = wb_block_mask(&g, e.block) & (full ? 0xff : rng_u64(&r));
 			e.mask |= 1;
 			if (i == odd) {
 				e.block = odd_number(&r, 40, wb_backing_blocks(&g));

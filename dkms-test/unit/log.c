@@ -480,6 +480,8 @@ static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *to)
 	       "read of segment %llu", (unsigned long long)id);
 	CHECKF(nr && block < g->slot_blocks && nr <= g->slot_blocks - block,
 	       "read of %u blocks from %u", nr, block);
+	free(lw->peeked);
+	lw->peeked = NULL;
 	lw->nr_blocks += nr;
 	lw->nr_behind += blocks_behind(lw->log, id, block, nr);
 	off = wb_slot_offset(g, wb_slot_of(g, id), block);
@@ -489,6 +491,43 @@ static int walk_read(void *ctx, u64 id, u32 block, u32 nr, void *to)
 			return -EIO;
 	disk_read(&lw->log->disk, off, nr * WB_BLOCK_SIZE, to);
 	return 0;
+}
+
+/* Of three headers one was not read ahead. The sanitizer watches who uses one that is gone. */
+static const void *walk_peek(void *ctx, u64 id, u32 block)
+{
+	struct log_walk *lw = ctx;
+	u32 nr_blocks = lw->nr_blocks, nr_behind = lw->nr_behind;
+	void *to = malloc(WB_BLOCK_SIZE);
+
+	if ((id + block) % 3 && !walk_read(ctx, id, block, 1, to)) {
+		lw->peeked = to;
+		return to;
+	}
+	lw->nr_blocks = nr_blocks;
+	lw->nr_behind = nr_behind;
+	free(to);
+	return NULL;
+}
+
+static bool walk_hold(void *ctx)
+{
+	struct log_walk *lw = ctx;
+
+	CHECK(lw->peeked);
+	if (lw->nr_held >= 2)
+		return false;
+	lw->peeked = NULL;
+	lw->nr_held++;
+	return true;
+}
+
+static void walk_drop(void *ctx, const void *header)
+{
+	struct log_walk *lw = ctx;
+
+	free((void *)header);
+	lw->nr_held--;
 }
 
 static size_t header_bytes(const struct wb_header *h)
@@ -523,6 +562,9 @@ static void walk_note(void *ctx, u64 id, u32 block, enum wb_verdict why, const c
 
 static const struct wb_walk_ops walk_ops = {
 	.read = walk_read,
+	.peek = walk_peek,
+	.hold = walk_hold,
+	.drop = walk_drop,
 	.apply = walk_apply,
 	.note = walk_note,
 };
@@ -562,7 +604,12 @@ bool log_walk(struct log_walk *lw)
 	lw->walk.verify_all = lw->verify_all;
 	lw->walk.ops = &walk_ops;
 	lw->walk.ctx = lw;
+	lw->walk.slot_buf = NULL;
+	lw->peeked = NULL;
+	lw->nr_held = 0;
 	lw->err = wb_walk(&lw->walk);
+	free(lw->peeked);
+	CHECK(!lw->nr_held);
 	CHECKF(!lw->err || lw->err == -EIO, "walk returned %d", lw->err);
 	if (!lw->err && lw->walk.state != WB_LOG_DAMAGED) {
 		const struct model_chunk *c = lw->nr ? &l->chunks[lw->start + lw->nr - 1] : NULL;

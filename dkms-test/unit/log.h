@@ -109,6 +109,8 @@ struct log_walk {
 	u32 nr;			/* chunks accepted from there on */
 	u32 nr_blocks;		/* read */
 	u32 nr_behind;		/* of these, behind the end of the log */
+	void *peeked;		/* a header that goes with the next read */
+	u32 nr_held;		/* headers that stay */
 };
 
 /*

@@ -37,6 +37,16 @@
 #include <linux/sched.h>
 #include "daemons.h"
 
+/*
+ * Further behind the open segment the durable point does not fall, if the device keeps pace. After a
+ * crash recovery reads and checks all data behind it, so this is what a start then takes longer. A
+ * device without a volatile cache flushes for nothing.
+ */
+static u32 lag_allowed(const struct wb_cache *c)
+{
+	return bdev_write_cache(c->cache) ? WB_MAX_VOLATILE_SEGMENTS / 8 : 1;
+}
+
 void wb_flush_kick(struct wb_cache *c)
 {
 	if (READ_ONCE(c->running))
@@ -602,8 +612,7 @@ static void run_flush_daemon(struct work_struct *work)
 	bio_list_init(&done);
 	spin_lock_irq(&c->log.lock);
 	/* Not too far ahead of the durable point, and what is full must get durable to migrate. */
-	lagging = c->log.order.current_id > c->log.order.durable_segment +
-					    WB_MAX_VOLATILE_SEGMENTS / 4 ||
+	lagging = c->log.order.current_id > c->log.order.durable_segment + lag_allowed(c) ||
 		  wb_order_full(&c->log.order);
 	if (lagging)
 		c->need = max(c->need, c->log.order.open);

@@ -347,6 +347,32 @@ static bool all_simple(const struct wb_entry_disk *d, u32 nr, u64 whole)
 	return all == must && !(any >> WB_ENTRY_FLAGS_SHIFT);
 }
 
+/*
+ * The same where all sectors are copied, too, as almost always, and two thirds of the work. False says
+ * nothing.
+ *
+ * What is subtracted of a word leaves less than 0, by 2^40 at most, if it has no flags, and either all
+ * sectors and a block below @whole, or all but the first one and a block that is not. The lowest bit of
+ * the mask tells these two apart.
+ */
+static bool all_whole(const struct wb_entry_disk *d, u32 nr, u64 whole)
+{
+	const u64 less = ((u64)WB_MASK_ALL << WB_ENTRY_MASK_SHIFT) + whole;
+	const u64 must = ~WB_ENTRY_BLOCK;
+	const struct wb_entry_disk *end = d + nr;
+	u64 below = must, masks = ~0ull, word[4];
+
+	for (; d < end; d += 4) {
+		word[0] = wb_entry_word(d);
+		word[1] = wb_entry_word(d + 1);
+		word[2] = wb_entry_word(d + 2);
+		word[3] = wb_entry_word(d + 3);
+		masks &= word[0] & word[1] & word[2] & word[3];
+		below &= (word[0] - less) & (word[1] - less) & (word[2] - less) & (word[3] - less);
+	}
+	return below == must && masks & (1ull << WB_ENTRY_MASK_SHIFT);
+}
+
 enum wb_verdict wb_header_decode(const struct wb_geom *g, const void *from, struct wb_header *h)
 {
 	u64 whole = g->backing_sectors >> WB_BLOCK_SECTOR_SHIFT;	/* blocks that have all sectors */
@@ -378,7 +404,7 @@ enum wb_verdict wb_header_decode(const struct wb_geom *g, const void *from, stru
 		return WB_BAD_FIELD;
 	h->nr_tombstones = 0;
 	i = h->nr_entries & ~3u;
-	if (!all_simple(d->entry, i, whole))
+	if (!all_whole(d->entry, i, whole) && !all_simple(d->entry, i, whole))
 		i = 0;
 	for (; i < h->nr_entries; i++) {
 		wb_entry_decode(d, i, &e);

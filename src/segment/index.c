@@ -190,38 +190,47 @@ static __always_inline bool load_first(const struct wb_index *ix, struct wb_inde
 {
 	u32 *head = head_of(ix, word);
 	u32 old = *head;
-	__le64 linked = cpu_to_le64(word | (u64)WB_ENTRY_LINKED << WB_ENTRY_FLAGS_SHIFT);
+	__le64 disk = cpu_to_le64(word);
 
 	if (unlikely(old) && find(ix, old, word & WB_ENTRY_BLOCK) != WB_NO_PLACE)
 		return false;
-	memcpy(e, &linked, sizeof(linked));
+	memcpy(e, &disk, sizeof(disk));
+	e->flags = WB_ENTRY_LINKED;
 	e->next = old;
 	*head = place + 1;
 	return true;
 }
 
-/* As many as can be loaded so. Four at a time, or to count them would cost as much as a fifth of it. */
+/* As many as can be loaded so. Eight at a time, or to count them would cost as much as a fifth of it. */
 static u32 load_firsts(const struct wb_index *index, const struct wb_header_disk *raw, u32 from,
 		       u32 nr, u32 place)
 {
 	const struct wb_index ix = *index;	/* so that the compiler sees that nothing here changes it */
 	struct wb_index_entry *e = &ix.entries[place + from];
-	const struct wb_entry_disk *d = &raw->entry[from];
-	u32 i = from;
+	const struct wb_entry_disk *d = &raw->entry[from], *end = &raw->entry[nr];
+	u32 at = place + from;
 
-	for (; i + 4 <= nr; i += 4, e += 4, d += 4) {
-		if (!load_first(&ix, e, place + i, wb_entry_word(d)))
-			return i;
-		if (!load_first(&ix, e + 1, place + i + 1, wb_entry_word(d + 1)))
-			return i + 1;
-		if (!load_first(&ix, e + 2, place + i + 2, wb_entry_word(d + 2)))
-			return i + 2;
-		if (!load_first(&ix, e + 3, place + i + 3, wb_entry_word(d + 3)))
-			return i + 3;
+	for (; end - d >= 8; at += 8, e += 8, d += 8) {
+		if (!load_first(&ix, e, at, wb_entry_word(d)))
+			return at - place;
+		if (!load_first(&ix, e + 1, at + 1, wb_entry_word(d + 1)))
+			return at + 1 - place;
+		if (!load_first(&ix, e + 2, at + 2, wb_entry_word(d + 2)))
+			return at + 2 - place;
+		if (!load_first(&ix, e + 3, at + 3, wb_entry_word(d + 3)))
+			return at + 3 - place;
+		if (!load_first(&ix, e + 4, at + 4, wb_entry_word(d + 4)))
+			return at + 4 - place;
+		if (!load_first(&ix, e + 5, at + 5, wb_entry_word(d + 5)))
+			return at + 5 - place;
+		if (!load_first(&ix, e + 6, at + 6, wb_entry_word(d + 6)))
+			return at + 6 - place;
+		if (!load_first(&ix, e + 7, at + 7, wb_entry_word(d + 7)))
+			return at + 7 - place;
 	}
-	while (i < nr && load_first(&ix, e++, place + i, wb_entry_word(d++)))
-		i++;
-	return i;
+	while (d < end && load_first(&ix, e++, at, wb_entry_word(d++)))
+		at++;
+	return at - place;
 }
 
 u32 wb_index_load(struct wb_index *ix, const struct wb_header *h, const struct wb_header_disk *raw,

@@ -33,6 +33,12 @@ static inline void *wb_zalloc(size_t bytes)
 	return bytes < (1u << 20) ? kvmalloc(bytes, gfp) : __vmalloc(bytes, gfp);
 }
 
+/* As wb_zalloc(), but its contents are anything, and its pages are neighbours where that can be had. */
+static inline void *wb_alloc(size_t bytes)
+{
+	return kvmalloc(bytes, GFP_KERNEL | __GFP_NOWARN);
+}
+
 static inline void wb_free(void *p)
 {
 	kvfree(p);
@@ -79,6 +85,11 @@ typedef int64_t s64;
 static inline void *wb_zalloc(size_t bytes)
 {
 	return calloc(1, bytes);
+}
+
+static inline void *wb_alloc(size_t bytes)
+{
+	return malloc(bytes);
 }
 
 static inline void wb_free(void *p)

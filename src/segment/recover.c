@@ -4,13 +4,14 @@
 /*
  * A chunk whose header was accepted and whose data was not judged yet: it waits until a later
  * header calls it durable (then its data needs no look) or the walk has seen the end (then it
- * does).
+ * does). Its header block is held where it was read, or is a copy.
  */
 struct wb_walk_chunk {
 	struct wb_walk_chunk *next;
 	struct wb_header h;
+	const struct wb_header_disk *raw;
 	union {
-		struct wb_header_disk raw;
+		struct wb_header_disk copy;
 		u8 bytes[WB_BLOCK_SIZE];
 	};
 };
@@ -111,7 +112,7 @@ static int accept_chunk(struct wb_walk *w, const struct wb_header *h, const stru
 static int need_buf(struct wb_walk *w)
 {
 	if (!w->buf)
-		w->buf = wb_zalloc((size_t)w->geom->slot_blocks << WB_BLOCK_SHIFT);
+		w->buf = wb_alloc((size_t)w->geom->slot_blocks << WB_BLOCK_SHIFT);
 	return w->buf ? 0 : -ENOMEM;
 }
 
@@ -124,7 +125,7 @@ static int verify_singly(struct wb_walk *w, const struct wb_walk_chunk *c, enum 
 
 	*v = WB_OK;
 	for (i = 0; i < c->h.nr_entries && !err && *v == WB_OK; i++) {
-		wb_entry_decode(&c->raw, i, &e);
+		wb_entry_decode(c->raw, i, &e);
 		if (e.flags & WB_ENTRY_TOMBSTONE)
 			continue;
 		err = w->ops->read(w->ctx, c->h.id, c->h.block + 1 + i, 1, w->buf);
@@ -148,7 +149,7 @@ static int verify_waiting(struct wb_walk *w, const struct wb_walk_chunk *c, enum
 		return verify_singly(w, c, v);
 	if (err)
 		return err;
-	*v = wb_verify_chunk(&c->h, &c->raw, w->buf, NULL);
+	*v = wb_verify_chunk(&c->h, c->raw, w->buf, NULL);
 	return 0;
 }
 
@@ -160,12 +161,16 @@ static int push(struct wb_walk *w, const struct wb_header *h, const struct wb_he
 	if (c)
 		w->spare = c->next;
 	else
-		c = wb_zalloc(sizeof(*c));
+		c = wb_alloc(sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->next = NULL;
 	c->h = *h;
-	memcpy(c->bytes, raw, wb_header_size(h->nr_entries));
+	c->raw = raw;
+	if (raw == w->header || !w->ops->hold || !w->ops->hold(w->ctx)) {
+		memcpy(c->bytes, raw, wb_header_size(h->nr_entries));
+		c->raw = &c->copy;
+	}
 	*w->fifo_tail = c;
 	w->fifo_tail = &c->next;
 	return 0;
@@ -173,6 +178,8 @@ static int push(struct wb_walk *w, const struct wb_header *h, const struct wb_he
 
 static void free_chunk(struct wb_walk *w, struct wb_walk_chunk *c)
 {
+	if (c->raw != &c->copy)
+		w->ops->drop(w->ctx, c->raw);
 	c->next = w->spare;
 	w->spare = c;
 }
@@ -206,7 +213,7 @@ static int settle_durable(struct wb_walk *w)
 			}
 		}
 		if (!err)
-			err = accept_chunk(w, &c->h, &c->raw);
+			err = accept_chunk(w, &c->h, c->raw);
 		free_chunk(w, c);
 	}
 	return err;
@@ -223,7 +230,7 @@ static int settle_rest(struct wb_walk *w)
 		c = pop(w);
 		err = verify_waiting(w, c, &v);
 		if (!err && v == WB_OK) {
-			err = accept_chunk(w, &c->h, &c->raw);
+			err = accept_chunk(w, &c->h, c->raw);
 		} else if (!err) {
 			if (w->state != WB_LOG_DAMAGED) {
 				w->bad_id = c->h.id;
@@ -510,7 +517,7 @@ int wb_walk(struct wb_walk *w)
 	w->nr_read_errors = 0;
 	w->fifo = NULL;
 	w->fifo_tail = &w->fifo;
-	w->buf = NULL;
+	w->buf = w->slot_buf;
 	w->spare = NULL;
 	w->header = wb_zalloc(WB_BLOCK_SIZE);
 
@@ -522,7 +529,8 @@ int wb_walk(struct wb_walk *w)
 		wb_free(spare);
 	}
 	wb_free(w->header);
-	wb_free(w->buf);
+	if (w->buf != w->slot_buf)
+		wb_free(w->buf);
 	w->buf = NULL;
 	return err;
 }

@@ -44,6 +44,9 @@
  * @peek: the same for one block, where it is in memory already: it stays there until the next call of
  *	@peek or @read. NULL: it is not, so read it. Of a header, what follows its last entry may be
  *	anything, and need not be there. May be NULL
+ * @hold: what @peek returned last is to stay until @drop is called with it. False: it does not, so copy
+ *	it. NULL if it never does
+ * @drop: it may go. All that is held is dropped before the walk ends. NULL if @hold is
  * @apply: an accepted chunk, called in log order, at most once for each. @raw is its header block,
  *	valid during the call. May be NULL. An error ends the walk
  * @note: something a person should know, @text is a full sentence without a period. May be NULL
@@ -51,6 +54,8 @@
 struct wb_walk_ops {
 	int (*read)(void *ctx, u64 id, u32 block, u32 nr, void *buf);
 	const void *(*peek)(void *ctx, u64 id, u32 block);
+	bool (*hold)(void *ctx);
+	void (*drop)(void *ctx, const void *block);
 	int (*apply)(void *ctx, const struct wb_header *h, const struct wb_header_disk *raw);
 	void (*note)(void *ctx, u64 id, u32 block, enum wb_verdict why, const char *text);
 };
@@ -68,6 +73,7 @@ enum wb_log_state {
  * @verify_all: check the data of every chunk, not only of those past the durable point
  * @ops: the media
  * @ctx: for @ops
+ * @slot_buf: memory for a slot, or NULL: then it is allocated if it is needed
  * @state: how the log ends
  * @last: the last accepted chunk; its id is @record->migrated where there is none
  * @last_end: block after it in its slot (0 where there is none)
@@ -85,6 +91,7 @@ struct wb_walk {
 	bool verify_all;
 	const struct wb_walk_ops *ops;
 	void *ctx;
+	void *slot_buf;
 
 	enum wb_log_state state;
 	struct wb_pos last;
