@@ -40,11 +40,11 @@
 /*
  * Further behind the open segment the durable point does not fall, if the device keeps pace. After a
  * crash recovery reads and checks all data behind it, so this is what a start then takes longer. A
- * device without a volatile cache flushes for nothing.
+ * device without a volatile cache flushes for nothing; what it costs others nobody knows.
  */
 static u32 lag_allowed(const struct wb_cache *c)
 {
-	return bdev_write_cache(c->cache) ? WB_MAX_VOLATILE_SEGMENTS / 8 : 1;
+	return bdev_write_cache(c->cache) ? WB_MAX_VOLATILE_SEGMENTS / 4 : 1;
 }
 
 void wb_flush_kick(struct wb_cache *c)
