@@ -187,8 +187,9 @@ static void compare_index(struct model *m)
 
 /*
  * Does every header stand where some writer can have put it? Not so those of a life that cannot have
- * written there, those that stand amid the data of another chunk of the same segment and life, and
- * those behind the chunk that the next segment calls the last one.
+ * written there, those that stand amid the data of another chunk of the same segment and life,
+ * those that link to one of a later life, and those behind the chunk that the next segment calls the
+ * last one.
  */
 static void look_around(struct model *m)
 {
@@ -227,8 +228,11 @@ static void look_around(struct model *m)
 				continue;
 			if (in.id && h->epoch == in.epoch)
 				m->plausible = false;
-			if (h->crc == at[i].link)
+			if (h->crc == at[i].link) {
 				in = *h;
+				if (at[i].epoch < h->epoch)
+					m->plausible = false;
+			}
 		}
 	}
 }
