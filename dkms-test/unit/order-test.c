@@ -23,6 +23,7 @@ struct model {
 	struct rng r;
 	struct model_chunk *c;
 	u64 nr, max;		/* sealed */
+	u64 run;		/* durable without a gap */
 	bool open;		/* a chunk is */
 	u64 open_id;
 	u32 open_chunk, open_block;
@@ -42,8 +43,10 @@ static u64 compare(struct model *m)
 	u64 i, run, limit, moved;
 	bool written = true, settled = true, any = false, covered;
 
-	for (run = 0; run < m->nr && m->c[run].durable; run++)
+	/* After a failure it does not move any more, whatever still succeeds. */
+	for (run = m->run; !m->failed && run < m->nr && m->c[run].durable; run++)
 		;
+	m->run = run;
 	m->durable_segment = m->life_start - 1;
 	for (i = 0; i < run; i++)
 		if (m->c[i].last)

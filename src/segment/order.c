@@ -131,6 +131,9 @@ static bool advance(struct wb_order *o)
 	struct wb_order_chunk *c;
 	u64 before = o->first;
 
+	/* The failure may have taken what a flush that succeeds after it seems to have covered. */
+	if (o->failed)
+		return false;
 	for (; o->first < o->open; o->first++) {
 		c = wb_order_chunk(o, o->first);
 		if (c->state != WB_CHUNK_DURABLE)
