@@ -8,6 +8,7 @@
  *   discard SECTOR NR
  *   read SECTOR NR VERSION	fails unless every sector is of this version; 0 is zeros
  *   any SECTOR NR LOW HIGH	fails unless every sector is of a version from LOW to HIGH
+ *   watch SECTOR NR VERSION MS	as read, again and again for so many ms
  *   each SECTOR VERSIONS		fails unless the sectors are of these versions, a digit for each
  *
  * Several commands are carried out one after the other with the device open all the time.
@@ -66,6 +67,15 @@ static void read_stamped(int fd, u64 sector, u32 nr, u32 low, u32 high, const ch
 	}
 }
 
+static void watch(int fd, u64 sector, u32 nr, u32 version, u32 ms)
+{
+	u64 end = now_ms() + ms;
+
+	do {
+		read_stamped(fd, sector, nr, version, version, NULL);
+	} while (now_ms() < end);
+}
+
 int main(int argc, char **argv)
 {
 	u64 sector = 0;
@@ -102,6 +112,9 @@ int main(int argc, char **argv)
 		} else if (!strcmp(c, "read")) {
 			read_stamped(fd, sector, nr, number(argv[i]), number(argv[i]), NULL);
 			i++;
+		} else if (!strcmp(c, "watch") && i + 1 < argc) {
+			watch(fd, sector, nr, number(argv[i]), number(argv[i + 1]));
+			i += 2;
 		} else if (!strcmp(c, "any") && i + 1 < argc) {
 			read_stamped(fd, sector, nr, number(argv[i]), number(argv[i + 1]), NULL);
 			i += 2;

@@ -63,13 +63,21 @@ static bool all_migrated(struct wb_cache *c)
 	return all;
 }
 
-/* The log is empty and shut: forget the clean copies too, for writes are about to go past them. */
+/*
+ * The log is empty and shut: forget the clean copies too, for writes are about to go past them. Reads
+ * go on meanwhile. So it begins with the oldest segment, in the slot that is next: a newer copy that
+ * left the index before an older one of its block would bring that up.
+ */
 static void forget_copies(struct wb_cache *c)
 {
-	u64 slot;
+	const struct wb_geom *g = &c->super.geom;
+	u64 first, n;
 
-	for (slot = 0; slot < c->super.geom.nr_slots; slot++) {
-		wb_purge_slot(c, slot);
+	spin_lock_irq(&c->log.lock);
+	first = c->log.order.prepared + 1;
+	spin_unlock_irq(&c->log.lock);
+	for (n = 0; n < g->nr_slots; n++) {
+		wb_purge_slot(c, wb_slot_of(g, first + n));
 		cond_resched();
 	}
 }
