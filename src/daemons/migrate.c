@@ -274,7 +274,8 @@ static void give_way(struct wb_migrator *m)
 		if (!waited)
 			wb_windows_wait(m);
 		waited = true;
-		wb_pace_stop(m->c);
+		if (!wb_is_bypassing(m->c))
+			wb_pace_stop(m->c);
 		schedule_timeout_uninterruptible(HZ / 20);
 	}
 }
@@ -392,6 +393,8 @@ static void migrate_work(struct work_struct *work)
 	struct wb_cache *c = m->c;
 	int err;
 
+	if (READ_ONCE(m->stop))
+		return;		/* kicked by who had not seen it yet */
 	if (READ_ONCE(c->undrain) && !wb_undrain_step(c))
 		return;
 	while (!READ_ONCE(m->stop) && !wb_failed(c)) {
