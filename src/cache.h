@@ -25,6 +25,7 @@
 #include "segment/company.h"
 #include "segment/rambuf.h"
 #include "segment/index.h"
+#include "segment/streams.h"
 
 #if BITS_PER_LONG < 64
 #error "dm-writeboost needs a 64-bit kernel: positions of the log are read without a lock"
@@ -85,6 +86,7 @@ enum wb_knob {
 	WB_KNOB_BARRIER_DEADLINE,
 	WB_KNOB_RECORD_INTERVAL,
 	WB_KNOB_SYNC_INTERVAL,
+	WB_KNOB_BYPASS_RUN,
 	WB_NR_KNOBS
 };
 
@@ -101,6 +103,7 @@ struct wb_bio {
 	struct work_struct work;	/* slow paths */
 	u64 need;	/* a flush or FUA write waits until all chunks before this seq are durable;
 			 * WB_BIO_FLUSH_BACKING: through_done when it was issued
+			 * WB_BIO_BYPASS: backing_flush_failures when it was sent
 			 */
 	struct bvec_iter it;	/* a read of the cache device: what it was asked for */
 	u32 slot;	/* and it holds a reference on this slot */
@@ -112,9 +115,10 @@ enum wb_bio_kind {
 	WB_BIO_PLAIN = 0,	/* nothing to do at its end */
 	WB_BIO_READ_CACHE,
 	WB_BIO_READ_AGAIN,	/* that failed: on its slow path */
-	WB_BIO_READ_BACKING,
+	WB_BIO_BACKING,		/* a read of the backing device, or a discard passed down */
 	WB_BIO_THROUGH,		/* a write in mode drained */
 	WB_BIO_FLUSH_BACKING,	/* a FLUSH in mode drained */
+	WB_BIO_BYPASS,		/* a write past the log: bypass.c */
 };
 
 struct wb_migrator;
@@ -157,7 +161,10 @@ struct wb_migrator;
  * @through_done: those that completed; @through_flushed: of these, how many a FLUSH has covered since
  * @through_lost: a flush of our own that covered others of them failed: no FLUSH succeeds any more
  * @through_lock: of these two, for one of two flushes may fail while the other succeeds
- * @backing_flush_failures: of our own; what was written and not flushed before may be lost
+ * @backing_flush_failures: what was written there and not flushed before may be lost
+ * @tight: the log is in its last part, the reserve: a stream of writes may go past it (bypass.c)
+ * @bypasses: those that did and have not ended; @bypassed_at: when the last one ended, in jiffies
+ * @streams: who writes in order, while @tight; under @streams_lock
  * @draining: `drain` was asked for and is not finished
  * @undrain: `undrain` was asked for and is not finished
  */
@@ -238,6 +245,13 @@ struct wb_cache {
 	atomic64_t pace_credit;		/* blocks that may be written, in 1/256 */
 	bool migration_stuck;
 
+	/* writes past the log */
+	bool tight;
+	atomic_t bypasses;
+	unsigned long bypassed_at;
+	spinlock_t streams_lock;
+	struct wb_streams streams;
+
 	enum wb_health health;
 	enum wb_mode mode;
 	bool requeue;
@@ -284,6 +298,15 @@ struct wb_target {
 static inline struct wb_bio *wb_bio(struct bio *bio)
 {
 	return dm_per_bio_data(bio, sizeof(struct wb_bio));
+}
+
+/* Blocks that the rest of a bio touches. */
+static inline u32 wb_nr_blocks(const struct bvec_iter *it)
+{
+	u64 end = it->bi_sector + (it->bi_size >> SECTOR_SHIFT);
+
+	return ((end + WB_BLOCK_SECTORS - 1) >> WB_BLOCK_SECTOR_SHIFT) -
+	       (it->bi_sector >> WB_BLOCK_SECTOR_SHIFT);
 }
 
 static inline void wb_stat_add(struct wb_cache *c, enum wb_stat s, u64 n)
@@ -400,7 +423,7 @@ static inline struct bio *wb_slow_bio(struct work_struct *work)
 					sizeof(struct wb_bio));
 }
 
-/* read.c, write.c, discard.c: mapping. Return as a target's map function. */
+/* read.c, write.c, bypass.c, discard.c: mapping. Return as a target's map function. */
 int wb_map_read(struct wb_cache *c, struct bio *bio);
 int wb_map_write(struct wb_cache *c, struct bio *bio);
 int wb_map_flush(struct wb_cache *c, struct bio *bio);
@@ -408,6 +431,8 @@ int wb_map_discard(struct wb_cache *c, struct bio *bio);
 int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status);
 /* Go on with a deferred write. False: it cannot proceed yet. */
 bool wb_write_continue(struct wb_cache *c, struct bio *bio);
+/* Have any of the blocks from @block to before @end a copy in the log? Process context. */
+bool wb_any_copy(struct wb_cache *c, u64 block, u64 end);
 bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr, u32 *place, u64 *seq);
 
 static inline void wb_put_slot(struct wb_cache *c, u32 slot)

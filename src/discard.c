@@ -22,7 +22,7 @@
  */
 #include "daemons/daemons.h"
 
-static bool any_copy(struct wb_cache *c, u64 block, u64 end)
+bool wb_any_copy(struct wb_cache *c, u64 block, u64 end)
 {
 	spinlock_t *lock;
 	bool any = false;
@@ -116,6 +116,10 @@ static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
 	submit_bio_wait(&bio);
 	status = bio.bi_status;
 	bio_uninit(&bio);
+	if (status && status != BLK_STS_NOTSUPP) {
+		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
+		wb_degrade(c);
+	}
 	if (!status && (wb_flush_backing(c) ||
 			failures != atomic_read(&c->backing_flush_failures))) {
 		wb_degrade(c);
@@ -138,7 +142,7 @@ static void discard_work(struct work_struct *work)
 
 	if (block < end) {
 		wb_stat_add(c, WB_STAT_DISCARDS, end - block);
-		if (any_copy(c, block, end)) {
+		if (wb_any_copy(c, block, end)) {
 			bio->bi_status = try_discard(c, bio) ?: forget(c, block, end);
 			if (bio->bi_status) {
 				bio_endio(bio);
@@ -151,6 +155,7 @@ static void discard_work(struct work_struct *work)
 			return;
 		}
 	}
+	wb_bio(bio)->kind = WB_BIO_BACKING;
 	bio_set_dev(bio, c->backing);
 	submit_bio_noacct(bio);
 }
@@ -158,6 +163,7 @@ static void discard_work(struct work_struct *work)
 int wb_map_discard(struct wb_cache *c, struct bio *bio)
 {
 	if (READ_ONCE(c->mode) == WB_MODE_DRAINED) {
+		wb_bio(bio)->kind = WB_BIO_BACKING;
 		bio_set_dev(bio, c->backing);
 		return DM_MAPIO_REMAPPED;
 	}

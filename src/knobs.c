@@ -19,6 +19,7 @@ static const struct knob knobs[WB_NR_KNOBS] = {
 	[WB_KNOB_BARRIER_DEADLINE]	= { "barrier_deadline_ms", 0, 1000, 0 },
 	[WB_KNOB_RECORD_INTERVAL]	= { "update_record_interval", 0, 3600, 60 },
 	[WB_KNOB_SYNC_INTERVAL]		= { "sync_interval", 0, 3600, 1 },
+	[WB_KNOB_BYPASS_RUN]		= { "bypass_run_kib", 0, 65536, 256 },
 };
 
 const char *wb_knob_name(enum wb_knob k)
@@ -49,7 +50,7 @@ int wb_knob_parse(const char *who, const char *key, const char *value, enum wb_k
 		      knobs[i].max, value);
 		return -EINVAL;
 	}
-	DMERR("%s: unknown option '%s'; there are: allow_migrate (0-1), enable_migration_modulator (0-1), migrate_threshold (0-100), nr_max_batched_migration (1-256), barrier_deadline_ms (0-1000), update_record_interval (0-3600), sync_interval (0-3600)",
+	DMERR("%s: unknown option '%s'; there are: allow_migrate (0-1), enable_migration_modulator (0-1), migrate_threshold (0-100), nr_max_batched_migration (1-256), barrier_deadline_ms (0-1000), update_record_interval (0-3600), sync_interval (0-3600), bypass_run_kib (0-65536)",
 	      who, key);
 	return -EINVAL;
 }
@@ -131,6 +132,7 @@ KNOB(nr_max_batched_migration, WB_KNOB_BATCH);
 KNOB(barrier_deadline_ms, WB_KNOB_BARRIER_DEADLINE);
 KNOB(update_record_interval, WB_KNOB_RECORD_INTERVAL);
 KNOB(sync_interval, WB_KNOB_SYNC_INTERVAL);
+KNOB(bypass_run_kib, WB_KNOB_BYPASS_RUN);
 
 static struct attribute *knob_attrs[] = {
 	&attr_allow_migrate.attr,
@@ -140,6 +142,7 @@ static struct attribute *knob_attrs[] = {
 	&attr_barrier_deadline_ms.attr,
 	&attr_update_record_interval.attr,
 	&attr_sync_interval.attr,
+	&attr_bypass_run_kib.attr,
 	NULL
 };
 ATTRIBUTE_GROUPS(knob);

@@ -344,7 +344,7 @@ int wb_map_read(struct wb_cache *c, struct bio *bio)
 		done = extend(c, where, 0, sector, w.nr, total);
 		accept(bio, done);
 		wb_stat_add(c, WB_STAT_READ_MISS, (w.first + done + 7) >> WB_BLOCK_SECTOR_SHIFT);
-		wb->kind = WB_BIO_READ_BACKING;
+		wb->kind = WB_BIO_BACKING;
 		bio_set_dev(bio, c->backing);
 		return DM_MAPIO_REMAPPED;
 	case WB_IN_PARTS:
@@ -374,10 +374,23 @@ static bool through_flushed(struct wb_cache *c, s64 nr)
 	return !lost;
 }
 
+/* A request to the backing device ended; @bad: with an error of the device. */
+static void backing_ended(struct wb_cache *c, struct bio *bio, bool bad)
+{
+	if (likely(!bad))
+		return;
+	wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
+	wb_degrade(c);
+	/* It was, or had with it, a flush of the device: what that covered may be lost, migration's, too. */
+	if (op_is_flush(bio->bi_opf))
+		atomic_inc(&c->backing_flush_failures);
+}
+
 int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 {
 	struct wb_bio *wb = wb_bio(bio);
-	bool bad = *status && *status != BLK_STS_DM_REQUEUE && *status != BLK_STS_AGAIN;
+	bool bad = *status && *status != BLK_STS_DM_REQUEUE && *status != BLK_STS_AGAIN &&
+		   *status != BLK_STS_NOTSUPP;
 
 	switch (wb->kind) {
 	case WB_BIO_READ_CACHE:
@@ -394,9 +407,8 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 		if (likely(!*status)) {
 			if (!through_flushed(c, wb->need))
 				*status = BLK_STS_IOERR;
-		} else if (bad) {
-			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
-			wb_degrade(c);
+		} else {
+			backing_ended(c, bio, bad);
 		}
 		break;
 	case WB_BIO_THROUGH:
@@ -405,12 +417,17 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 			atomic64_inc(&c->through_done);
 		if (atomic_dec_and_test(&c->through) && READ_ONCE(c->mode) == WB_MODE_HOLD)
 			wb_migrate_kick(c);
-		fallthrough;
-	case WB_BIO_READ_BACKING:
-		if (unlikely(bad)) {
-			wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
-			wb_degrade(c);
+		backing_ended(c, bio, bad);
+		break;
+	case WB_BIO_BYPASS:
+		wb_bypass_ended(c);
+		if (!*status && wb->need != atomic_read(&c->backing_flush_failures)) {
+			*status = BLK_STS_IOERR;
+			bad = true;
 		}
+		fallthrough;
+	case WB_BIO_BACKING:
+		backing_ended(c, bio, bad);
 		break;
 	}
 	wb->kind = WB_BIO_PLAIN;

@@ -37,15 +37,6 @@ static struct part first_part(const struct bvec_iter *it)
 	return p;
 }
 
-/* Blocks that the rest of a bio touches. */
-static u32 nr_blocks(const struct bvec_iter *it)
-{
-	u64 end = it->bi_sector + (it->bi_size >> SECTOR_SHIFT);
-
-	return ((end + WB_BLOCK_SECTORS - 1) >> WB_BLOCK_SECTOR_SHIFT) -
-	       (it->bi_sector >> WB_BLOCK_SECTOR_SHIFT);
-}
-
 /* Copy the next @nr sectors of @bio to @to, and move on. */
 static void copy_from_bio(struct bio *bio, void *to, u32 nr)
 {
@@ -176,15 +167,15 @@ static bool append(struct wb_cache *c, struct bio *bio, u64 *seq)
 	struct wb_spot spot;
 	struct part p;
 
-	if (nr_blocks(&bio->bi_iter) == 1) {
+	if (wb_nr_blocks(&bio->bi_iter) == 1) {
 		p = first_part(&bio->bi_iter);
 		if (absorb(c, bio, &p, seq))
 			return true;
 	}
 	while (bio->bi_iter.bi_size) {
-		if (!wb_log_reserve(&c->log, nr_blocks(&bio->bi_iter), &spot)) {
+		if (!wb_log_reserve(&c->log, wb_nr_blocks(&bio->bi_iter), &spot)) {
 			wb_flush_push(c);
-			if (!wb_log_reserve(&c->log, nr_blocks(&bio->bi_iter), &spot))
+			if (!wb_log_reserve(&c->log, wb_nr_blocks(&bio->bi_iter), &spot))
 				return false;
 		}
 		fill_spot(c, bio, &spot);
@@ -198,7 +189,7 @@ static bool append(struct wb_cache *c, struct bio *bio, u64 *seq)
 static void through(struct wb_cache *c, struct bio *bio)
 {
 	wb_bio(bio)->kind = WB_BIO_THROUGH;
-	wb_stat_add(c, WB_STAT_WRITE_MISS, nr_blocks(&bio->bi_iter));
+	wb_stat_add(c, WB_STAT_WRITE_MISS, wb_nr_blocks(&bio->bi_iter));
 	bio_set_dev(bio, c->backing);
 }
 
@@ -252,6 +243,8 @@ int wb_map_write(struct wb_cache *c, struct bio *bio)
 	}
 	if (wb_failed(c))
 		return DM_MAPIO_KILL;
+	if (unlikely(READ_ONCE(c->tight)) && wb_may_bypass(c, bio))
+		return wb_map_bypass(c, bio);
 	/* Who waits already goes first. */
 	if (READ_ONCE(c->nr_deferred) || !wb_pace_allows(c) || !append(c, bio, &seq))
 		wb_flush_defer(c, bio);

@@ -13,6 +13,7 @@ static const struct {
 	{ "barrier_deadline_ms", 0, 1000 },
 	{ "update_record_interval", 0, 3600 },
 	{ "sync_interval", 0, 3600 },
+	{ "bypass_run_kib", 0, 65536 },
 };
 
 static int no_such_knob(const char *key)

@@ -22,7 +22,7 @@ _writeboost_ctl()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verbs='format create remove drain undrain status list get set check dump repair'
 	local knobs='allow_migrate enable_migration_modulator migrate_threshold nr_max_batched_migration
-		barrier_deadline_ms update_record_interval sync_interval'
+		barrier_deadline_ms update_record_interval sync_interval bypass_run_kib'
 	local verb='' options='--help' place=0 i word
 
 	# The verb, and how many of its arguments stand before the cursor.

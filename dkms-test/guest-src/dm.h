@@ -24,6 +24,7 @@ enum wb_field {
 	F_FLUSHES,
 	F_FUAS,
 	F_CHUNKS,
+	F_BYPASSES = 27,
 };
 
 struct wb_status {

@@ -62,7 +62,7 @@ static struct shared {
 static bool leader = true;
 
 static u64 rng;
-static u64 nr_created_cut, nr_orderly, nr_swapped, nr_meddled, total_ops, total_sure;
+static u64 nr_created_cut, nr_orderly, nr_swapped, nr_meddled, total_ops, total_sure, total_bypassed;
 
 /* ---------------------------------------------------------------- the disks */
 
@@ -135,7 +135,7 @@ static void knobs(u64 *r)
 		"enable_migration_modulator 1", "nr_max_batched_migration 1", "nr_max_batched_migration 4",
 		"nr_max_batched_migration 64", "barrier_deadline_ms 0", "barrier_deadline_ms 2",
 		"sync_interval 0", "sync_interval 1", "update_record_interval 0",
-		"update_record_interval 1", "flush",
+		"update_record_interval 1", "bypass_run_kib 0", "bypass_run_kib 1", "flush",
 	};
 
 	dm_message(name, texts[random_below(r, sizeof(texts) / sizeof(texts[0]))]);
@@ -339,6 +339,7 @@ static void tell_log(void)
 	       plan.life, (unsigned long long)s.n[F_CURRENT], (unsigned long long)s.n[F_DURABLE],
 	       (unsigned long long)s.n[F_MIGRATED], (unsigned long long)s.n[F_CHUNKS],
 	       (unsigned long long)s.n[F_DIRTY]);
+	total_bypassed += s.n[F_BYPASSES];
 }
 
 /*
@@ -556,11 +557,12 @@ int main(int argc, char **argv)
 		one_life();
 	}
 	last_life();
-	printf("figures: cycles %u, seed %llu, cuts in creation %llu, stops in order %llu, operations %llu, surely durable %llu, meddled %llu, swapped to error %llu, seconds %llu, violations 0\n",
+	printf("figures: cycles %u, seed %llu, cuts in creation %llu, stops in order %llu, operations %llu, surely durable %llu, meddled %llu, swapped to error %llu, blocks past the log %llu, seconds %llu, violations 0\n",
 	       cycle, (unsigned long long)plan.seed, (unsigned long long)nr_created_cut,
 	       (unsigned long long)nr_orderly, (unsigned long long)total_ops,
 	       (unsigned long long)total_sure, (unsigned long long)nr_meddled,
-	       (unsigned long long)nr_swapped, (unsigned long long)(now_ms() - started) / 1000);
+	       (unsigned long long)nr_swapped, (unsigned long long)total_bypassed,
+	       (unsigned long long)(now_ms() - started) / 1000);
 	fflush(stdout);
 	if (shared && leader) {
 		int status;

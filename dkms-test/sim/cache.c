@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What src/segment/rambuf.c, write.c, read.c and discard.c do, in steps.
+ * What src/segment/rambuf.c, write.c, bypass.c, read.c and discard.c do, in steps.
  */
 #include "sim.h"
 
@@ -266,9 +266,11 @@ void take_finished(struct sim *s)
 	struct op *op;
 
 	for (op = s->op; op < s->op + MAX_OPS; op++) {
-		if (op->state != S_DURABLE)
+		if (op->state != S_DURABLE && op->state != S_WAITS)
 			continue;
-		if (op->need <= s->order.first)
+		if (op->need <= s->order.first && op->state == S_WAITS)
+			op->state = S_PAST;
+		else if (op->need <= s->order.first)
 			op_end(s, op, true);
 		else if (s->order.failed)
 			op_end(s, op, false);
@@ -432,37 +434,85 @@ static void next_block(struct op *op)
 	op->left--;
 }
 
-static void write_through(struct sim *s, struct op *op)
+/* The rest of it, to the backing device. */
+static void write_backing(struct sim *s, struct op *op, enum io_kind kind, u32 flags)
 {
 	u8 bytes[MAX_REQUEST * WB_SECTOR_SIZE];
 	u32 sector = op->sector + op->at, nr = op->nr - op->at, i;
 
 	for (i = 0; i < nr; i++)
 		model_fill(sector + i, op->value, bytes + i * WB_SECTOR_SIZE);
-	publish(s, op, sector, nr, s->m->next_chunk - 1, NEVER, true);
-	s->through++;
 	op->state = S_IO;
 	trace("write %u goes past the log", op->nr_op);
-	io_begin(s, IO_THROUGH, true, false,
-		 device_write(&s->backing, sector, nr, bytes,
-			      W_WHOLE | (op->fua ? W_PREFLUSH | W_FUA : 0)), op_nr(s, op));
+	io_begin(s, kind, true, false,
+		 device_write(&s->backing, sector, nr, bytes, W_WHOLE | flags), op_nr(s, op));
+}
+
+/* It is durable, by itself. */
+static void covered(struct sim *s, const struct op *op)
+{
+	struct sector_model *sm;
+	u32 i, k;
+
+	for (k = op->sector; k < op->sector + op->nr; k++) {
+		sm = &s->m->s[k];
+		for (i = 0; i < sm->nr; i++)
+			sm->v[i].covered |= sm->v[i].op == op->nr_op;
+	}
+}
+
+static void write_through(struct sim *s, struct op *op)
+{
+	publish(s, op, op->sector + op->at, op->nr - op->at, s->m->next_chunk - 1, NEVER, true);
+	s->through++;
+	write_backing(s, op, IO_THROUGH, op->fua ? W_PREFLUSH | W_FUA : 0);
 	op->through = s->through_done;
 }
 
 void through_ends(struct sim *s, struct op *op, bool ok)
 {
-	struct sector_model *sm;
-	u32 i, k;
-
 	s->through--;
 	s->through_done++;
 	if (ok && op->fua) {
 		model_ack(s->m, op->nr_op, op->sector, op->nr, 0);
-		for (k = op->sector; k < op->sector + op->nr; k++) {
-			sm = &s->m->s[k];
-			for (i = 0; i < sm->nr; i++)
-				sm->v[i].covered |= sm->v[i].op == op->nr_op;
-		}
+		covered(s, op);
+	}
+	op_end(s, op, ok);
+}
+
+static bool may_bypass(const struct sim *s, const struct op *op)
+{
+	u64 block = op->sector / WB_BLOCK_SECTORS;
+
+	if (!op->bypass)
+		return false;
+	for (; block * WB_BLOCK_SECTORS < op->sector + op->nr; block++)
+		if (newest_copy(s, block) != WB_NO_PLACE)
+			return false;
+	return true;
+}
+
+/*
+ * Where it is found all that had been acknowledged is to be found: it stands behind that in the order
+ * of the log, and is nothing that the log must hold.
+ */
+static void bypass(struct sim *s, struct op *op)
+{
+	op->need = everything(s);
+	op->need_chunk = s->base_chunk + (u32)op->need - 1;
+	publish(s, op, op->sector, op->nr, op->need_chunk, NEVER, true);
+	trace("write %u waits for chunk %u", op->nr_op, op->need_chunk);
+	op->state = S_WAITS;
+	if (op->need > s->need)
+		s->need = op->need;
+	take_finished(s);
+}
+
+void bypass_ends(struct sim *s, struct op *op, bool ok)
+{
+	if (ok) {
+		covered(s, op);
+		model_flushed(s->m, 0, op->need_chunk);
 	}
 	op_end(s, op, ok);
 }
@@ -521,8 +571,13 @@ static bool write_step(struct sim *s, struct op *op)
 			write_through(s, op);
 		else if (s->failed)
 			op_end(s, op, false);
+		else if (may_bypass(s, op))
+			bypass(s, op);
 		else if (s->nr_held || !append(s, op, true))
 			hold(s, op);
+		return true;
+	case S_PAST:
+		write_backing(s, op, IO_BYPASS, W_FUA);
 		return true;
 	case S_FILL:
 		copy_one(s, op);

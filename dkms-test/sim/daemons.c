@@ -624,13 +624,18 @@ static bool window_step(struct sim *s)
 
 /* ---------------------------------------------------------------- drain.c */
 
-void purge_all(struct sim *s)
+/* The copies of one more slot, oldest first. Return: false when all are gone. */
+static bool forget_slot(struct sim *s)
 {
-	u32 place;
+	u32 slot, place;
 
-	for (place = 0; place < s->index.nr_places; place++)
+	if (s->mig.forgotten == s->geom.nr_slots)
+		return false;
+	slot = slot_of(s, s->order.prepared + 1 + s->mig.forgotten++);
+	for (place = slot << s->index.slot_shift; place < (slot + 1) << s->index.slot_shift; place++)
 		if (s->index.entries[place].flags & WB_ENTRY_LINKED)
 			wb_index_unlink(&s->index, place, count_nothing, NULL);
+	return true;
 }
 
 static void flush_all(struct sim *s, bool close)
@@ -695,11 +700,6 @@ static void wait_durable(struct sim *s)
 static void drained(struct sim *s)
 {
 	s->mig.state = M_IDLE;
-	if (s->record_failed) {
-		batch_failed(s);
-		return;
-	}
-	purge_all(s);
 	s->flush_backing = true;
 	s->mode = DRAINED;
 	s->draining = false;
@@ -809,7 +809,17 @@ bool migrate_step(struct sim *s)
 	case M_WAIT_RECORD:
 		if (s->record_done < m->record)
 			return false;
-		drained(s);
+		if (s->record_failed) {
+			m->state = M_IDLE;
+			batch_failed(s);
+		} else {
+			m->state = M_FORGET;
+			m->forgotten = 0;
+		}
+		return true;
+	case M_FORGET:
+		if (!forget_slot(s))
+			drained(s);
 		return true;
 	}
 	return false;
@@ -855,6 +865,9 @@ static void user_io_ends(struct sim *s, const struct io *io, bool ok)
 	switch (io->kind) {
 	case IO_THROUGH:
 		through_ends(s, op, ok);
+		break;
+	case IO_BYPASS:
+		bypass_ends(s, op, ok);
 		break;
 	case IO_FLUSH:
 		if (ok && op->through > s->through_flushed)

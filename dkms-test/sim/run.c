@@ -174,7 +174,10 @@ static void make_manners(struct sim *s, const struct plan *p)
 		.reading = rng_one_in(&r, 2) ? 1 : 1 + rng_below(&r, 20),
 		.discards = rng_one_in(&r, 2) ? 0 : rng_below(&r, 4),
 		.overlap = true,
+		.bypass = p->seed % 5 == 0,
 	};
+	/* Which of two writes that overlap and may go two ways is the newer, nobody says. */
+	s->manners.overlap &= !s->manners.bypass;
 	for (i = 0; i < p->nr; i++) {
 		if (p->item[i].act == DO_DRAIN)
 			s->manners.overlap = false;
@@ -231,6 +234,7 @@ static bool begin_op(struct sim *s, enum op_kind kind, u64 chance)
 	choose_range(s, &new, &r);
 	new.fua = kind == OP_WRITE && rng_one_in(&r, 6);
 	new.slow = kind == OP_READ && rng_one_in(&r, 3);
+	new.bypass = kind == OP_WRITE && s->manners.bypass && chance % 2;
 	for (op = s->op; op < s->op + MAX_OPS; op++)
 		busy += op->state != S_FREE;
 	if (busy >= s->manners.max_ops ||
@@ -365,6 +369,8 @@ static void new_fault(struct sim *s, struct rng *r)
 		s->fault_kind = s->manners.backing_tears ? IO_MOVE_FLUSH : IO_DISCARD_FLUSH;
 	if (!s->manners.overlap && rng_one_in(r, 3))
 		s->fault_kind = IO_UNDRAIN_FLUSH;
+	if (s->manners.bypass && rng_one_in(r, 3))
+		s->fault_kind = IO_BYPASS;
 	s->fault_after = rng_below(r, s->fault_kind == IO_UNDRAIN_FLUSH ? 1 : 6);
 	s->fault_count = 1 + rng_below(r, 3);
 }

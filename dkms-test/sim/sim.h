@@ -71,7 +71,7 @@ struct version {
 	u32 issued;	/* the write, at that step */
 	u32 acked;	/* NEVER: not yet */
 	u32 op;
-	bool past_log;	/* written in mode drained */
+	bool past_log;	/* written in mode drained, or past the log */
 	bool covered;	/* and flushed */
 };
 
@@ -157,7 +157,7 @@ enum op_kind { OP_WRITE, OP_READ, OP_FLUSH, OP_DISCARD };
 
 enum op_state {
 	S_FREE, S_NEW, S_HELD, S_FILL, S_PUBLISH, S_DONE, S_MORE, S_DURABLE, S_IO,
-	S_PIECES, S_TRIED, S_TOMB, S_TOMB_DONE, S_EARLIER, S_DROP, S_RANGE, S_AGAIN,
+	S_PIECES, S_TRIED, S_WAITS, S_PAST, S_TOMB, S_TOMB_DONE, S_EARLIER, S_DROP, S_RANGE, S_AGAIN,
 };
 
 struct piece {
@@ -170,6 +170,7 @@ struct op {
 	u8 state;
 	bool fua;
 	bool slow;	/* a read whose device takes long */
+	bool bypass;	/* a write that goes past the log if it may */
 	bool failed;
 	bool counted;	/* in nr_held */
 	u32 nr_op;
@@ -197,7 +198,7 @@ struct op {
 };
 
 enum io_kind {
-	IO_CHUNK, IO_LOG_FLUSH, IO_RECORD, IO_MOVE, IO_MOVE_FLUSH, IO_UNDRAIN_FLUSH, IO_THROUGH,
+	IO_CHUNK, IO_LOG_FLUSH, IO_RECORD, IO_MOVE, IO_MOVE_FLUSH, IO_UNDRAIN_FLUSH, IO_THROUGH, IO_BYPASS,
 	IO_FLUSH, IO_DISCARD, IO_DISCARD_FLUSH, NR_IO_KINDS
 };
 
@@ -229,7 +230,7 @@ enum mode { WRITEBACK, HOLD, DRAINED };
 enum move_state {
 	M_IDLE, M_COLLECT, M_TURN, M_TAKE, M_PASS, M_DROP, M_READ, M_BUSY, M_LOOK, M_WRITE,
 	M_SETTLE, M_FLUSHING, M_FINISH, M_GIVE_WAY, M_END,
-	M_WAIT_DURABLE, M_WAIT_RECORD, M_UNDRAIN_WAIT, M_UNDRAIN_FLUSHING,
+	M_WAIT_DURABLE, M_WAIT_RECORD, M_FORGET, M_UNDRAIN_WAIT, M_UNDRAIN_FLUSHING,
 };
 
 struct window {
@@ -257,6 +258,7 @@ struct migrator {
 	u32 flush_failures;	/* others', when the batch began */
 	u64 need;		/* M_WAIT_DURABLE */
 	u64 record;		/* M_WAIT_RECORD */
+	u32 forgotten;		/* slots, in M_FORGET */
 	bool busy;
 	u64 busy_first, busy_last, announced;
 	struct wb_sweep sweep;
@@ -282,6 +284,7 @@ struct manners {
 	u32 discards;	/* of the backing device: 0 zeros, 1 does nothing, 2 some sectors, 3 refuses */
 	bool backing_tears;
 	bool overlap;	/* writes of one sector may be under way together */
+	bool bypass;	/* some writes go past the log */
 	u32 weight[NR_WEIGHTS];
 };
 
@@ -395,6 +398,7 @@ bool held_step(struct sim *s);
 void take_finished(struct sim *s);
 bool log_hopeless(const struct sim *s);
 void through_ends(struct sim *s, struct op *op, bool ok);
+void bypass_ends(struct sim *s, struct op *op, bool ok);
 void discard_done(struct sim *s, struct op *op, bool ok);
 void log_fails(struct sim *s, const char *why);
 
@@ -409,7 +413,6 @@ bool stop_step(struct sim *s);
 void sim_stop(struct sim *s);
 void sim_resume(struct sim *s);
 u64 record_request(struct sim *s);
-void purge_all(struct sim *s);
 
 /* recovery.c */
 enum recovery { RECOVERED, INTERRUPTED, REFUSED };

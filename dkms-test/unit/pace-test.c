@@ -45,6 +45,11 @@ static void ends(void)
 	p.allowed = false;
 	p.forced = true;
 	CHECK(wb_pace_depth(&p) == WB_DEPTH_MAX);
+	p = idle(100);
+	p.bypassing = true;
+	CHECK(wb_pace_depth(&p) == 0);
+	p.forced = true;
+	CHECK(wb_pace_depth(&p) == WB_DEPTH_MAX);
 }
 
 /* Less room never means less migration, and no slot makes much of a difference. */

@@ -32,6 +32,13 @@ void wb_flush_kick(struct wb_cache *c);
  */
 void wb_flush_fua(struct wb_cache *c, struct bio *bio, u64 seq);
 
+/*
+ * Let @bio wait until all that was acknowledged before now is durable; then wb_bypass_go() has it, or
+ * it ends, if it is none of those. Return: 1 if it waits, or is through with that already, 0 if there
+ * is nothing to wait for, -EIO if there never will be: in both the caller keeps it. Process context.
+ */
+int wb_flush_wait(struct wb_cache *c, struct bio *bio);
+
 /* Is there no prospect that the log takes another write? */
 bool wb_log_hopeless(struct wb_cache *c);
 
@@ -102,6 +109,18 @@ void wb_drain_failed(struct wb_cache *c);
 
 /* Migrate daemon only; sleeps. Return: whether undraining is over; the last write in flight kicks. */
 bool wb_undrain_step(struct wb_cache *c);
+
+/* ../bypass.c */
+/* May this write go past the log, whose room is short? Perhaps it is cut. Only within map(). */
+bool wb_may_bypass(struct wb_cache *c, struct bio *bio);
+/* Then have it go. Process context. Return: as a map function. */
+int wb_map_bypass(struct wb_cache *c, struct bio *bio);
+/* It has waited until all before it is durable; or that has failed, and it ends. Any context. */
+void wb_bypass_go(struct bio *bio);
+/* A write past the log has ended. Any context. */
+void wb_bypass_ended(struct wb_cache *c);
+/* Do users write past the log at the moment, and does nobody wait for room in it? Any context. */
+bool wb_is_bypassing(const struct wb_cache *c);
 
 /* modulator.c */
 void wb_modulator_init(struct wb_cache *c);

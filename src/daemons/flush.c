@@ -188,7 +188,10 @@ static void end_all(struct bio_list *done)
 	struct bio *bio;
 
 	while ((bio = bio_list_pop(done)))
-		bio_endio(bio);
+		if (wb_bio(bio)->kind == WB_BIO_BYPASS)
+			wb_bypass_go(bio);
+		else
+			bio_endio(bio);
 }
 
 /*
@@ -393,12 +396,27 @@ static u64 everything(struct wb_cache *c)
 	return o->open + !wb_log_open_is_empty(&c->log);
 }
 
-int wb_map_flush(struct wb_cache *c, struct bio *bio)
+int wb_flush_wait(struct wb_cache *c, struct bio *bio)
 {
 	struct wb_log *log = &c->log;
 	unsigned long flags;
-	bool wait;
+	bool failed, wait;
 	u64 need;
+
+	spin_lock_irqsave(&log->lock, flags);
+	need = everything(c);
+	failed = log->order.failed;
+	wait = !failed && need > log->order.first;
+	if (wait && wait_durable(c, bio, need))
+		push_unlock(c, flags);
+	else
+		spin_unlock_irqrestore(&log->lock, flags);
+	return failed ? -EIO : wait;
+}
+
+int wb_map_flush(struct wb_cache *c, struct bio *bio)
+{
+	int waits;
 
 	wb_stat_add(c, WB_STAT_FLUSHES, 1);
 	if (unlikely(READ_ONCE(c->through_lost)))
@@ -411,16 +429,10 @@ int wb_map_flush(struct wb_cache *c, struct bio *bio)
 		return DM_MAPIO_REMAPPED;
 	}
 
-	spin_lock_irqsave(&log->lock, flags);
-	need = everything(c);
-	wait = !log->order.failed && need > log->order.first;
-	if (log->order.failed)
+	waits = wb_flush_wait(c, bio);
+	if (waits < 0)
 		bio->bi_status = BLK_STS_IOERR;
-	if (wait && wait_durable(c, bio, need))
-		push_unlock(c, flags);
-	else
-		spin_unlock_irqrestore(&log->lock, flags);
-	if (!wait)
+	if (waits <= 0)
 		bio_endio(bio);
 	return DM_MAPIO_SUBMITTED;
 }
@@ -643,6 +655,7 @@ void wb_flush_init(struct wb_cache *c)
 	INIT_DELAYED_WORK(&c->deadline_work, deadline_work);
 	spin_lock_init(&c->deferred_lock);
 	spin_lock_init(&c->through_lock);
+	spin_lock_init(&c->streams_lock);
 	bio_list_init(&c->deferred);
 	bio_list_init(&c->waiters);
 	init_waitqueue_head(&c->durable_wait);

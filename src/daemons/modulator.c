@@ -23,6 +23,9 @@
  * periodic work when nothing has reached the backing device in a whole period, so that a device
  * that hangs does not keep users from the room there is.
  *
+ * Who writes past the log (bypass.c) is let alone: migration stands still as long as nobody waits for
+ * room. Users stay paced meanwhile, so the first of them who comes waits, and sets it going again.
+ *
  * Whether and how they are paced is under log.lock, so that a look that began before migration
  * stopped it does not bring it back. Credits need no lock: they are one number that is added to
  * and taken from, and a write too many now is one less later.
@@ -98,6 +101,7 @@ void wb_pace_look(struct wb_cache *c)
 	if (!c->pace_gain)
 		atomic64_set(&c->pace_credit, 0);
 	WRITE_ONCE(c->pace_gain, gain);
+	WRITE_ONCE(c->tight, slots < reserve);
 	spin_unlock_irq(&c->log.lock);
 }
 
@@ -140,7 +144,7 @@ static void modulator_work(struct work_struct *work)
 	struct wb_cache *c = container_of(to_delayed_work(work), struct wb_cache, modulator_work);
 
 	measure(c);
-	if (READ_ONCE(c->pace_gain) && !READ_ONCE(c->pace_paid))
+	if (READ_ONCE(c->pace_gain) && !READ_ONCE(c->pace_paid) && !wb_is_bypassing(c))
 		wb_pace_stop(c);
 	WRITE_ONCE(c->pace_paid, false);
 	wb_migrate_kick(c);
@@ -173,6 +177,7 @@ unsigned int wb_modulator_depth(struct wb_cache *c)
 		.threshold = READ_ONCE(c->knob[WB_KNOB_THRESHOLD]),
 		.bearable = READ_ONCE(c->bearable_depth),
 		.users_busy = users_are_busy(c),
+		.bypassing = wb_is_bypassing(c),
 		.allowed = READ_ONCE(c->knob[WB_KNOB_ALLOW_MIGRATE]),
 		.modulated = READ_ONCE(c->knob[WB_KNOB_MODULATOR]),
 		/* While writes are held nothing has a better claim. */

@@ -37,6 +37,7 @@
  * @threshold: the knob migrate_threshold
  * @bearable: from wb_pace_bearable()
  * @users_busy: users move much data, wherever it lies
+ * @bypassing: what users write goes past the log, and nobody waits for room in it
  * @allowed: the knob allow_migrate
  * @modulated: the knob enable_migration_modulator
  * @forced: a drain, or nothing can be written until there is room
@@ -48,6 +49,7 @@ struct wb_pace {
 	u32 threshold;
 	u32 bearable;
 	bool users_busy;
+	bool bypassing;
 	bool allowed;
 	bool modulated;
 	bool forced;
@@ -59,7 +61,12 @@ static inline u32 wb_pace_depth(const struct wb_pace *p)
 	u64 permille = p->nr_slots ? p->free * 1000 / p->nr_slots : 0;
 	u32 spare = 0, lack, span = (WB_FREE_LOW - WB_FREE_NONE) * 10;
 
-	if (p->forced || (permille < WB_FREE_NONE * 10 && p->nr_slots))
+	if (p->forced)
+		return WB_DEPTH_MAX;
+	/* The disk goes along where they write; each request of ours would cost them two seeks. */
+	if (p->bypassing)
+		return 0;
+	if (permille < WB_FREE_NONE * 10 && p->nr_slots)
 		return WB_DEPTH_MAX;
 	if (!p->allowed)
 		return 0;
