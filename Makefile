@@ -205,6 +205,7 @@ bench:
 
 bench-doc:
 	@[ -e $(BUILD)/bench/results.json ] || { echo "No results: make bench first" >&2; exit 1; }
+	@dkms-test/bench/report.py complete $(BUILD)/bench
 	mkdir -p doc/benchmarks
 	dkms-test/bench/report.py doc $(BUILD)/bench dkms-test/bench/benchmarks.md.in >doc/benchmarks.md.tmp
 	mv doc/benchmarks.md.tmp doc/benchmarks.md

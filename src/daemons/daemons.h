@@ -4,7 +4,7 @@
  * them decides what is true of data.
  *
  *   flush      seals chunks, writes them, flushes the cache device, prepares slots, resumes held bios
- *   sync       makes acknowledged data of an idle device durable
+ *   sync       makes acknowledged data durable though nobody flushes
  *   migrate    writes dirty blocks to the backing device
  *   modulator  says how fast migration may run, and paces who writes into the last room
  *   recorder   writes the record
