@@ -23,8 +23,17 @@
  *   then both copies of the record call it migrated. Nor is migration still writing an older copy: its
  *   writes of a block end before the newest copy counts as migrated, and a discard waits for them.
  *
- *   Races. Another write of the same block, while this one has not ended, may go to the log or to the
- *   disk, and be the older one or the newer, as on any disk: neither has been acknowledged.
+ *   Races. Two writes of one block under way at a time may be taken in either order, but in one, for
+ *   good. If the other one is in the log, the index has its copy, whatever the disk holds in the end;
+ *   and what migration writes of it may come before or after this one. So whoever notices goes to the
+ *   log himself, and is the newer. A write of the log takes its place (wb_log_reserve()) and then looks
+ *   at c->bypasses; a write past it is counted there and then looks at what is in the log
+ *   (wb_flush_wait()). So one of the two sees the other:
+ *     - it had its place before: then this one waits until it is published and durable, finds its copy
+ *       right before it would be sent, and goes to the log;
+ *     - or it sees this one, and says so in c->crossings before it is published. Who ends, and finds
+ *       that somebody has, looks again, and goes to the log if there is a copy by now. If nobody has,
+ *       the other one is published after that, and is the newer.
  *
  * While such writes go on and nobody waits for room, migration stands still (modulator.c). Where the
  * backing device has a volatile cache FUA costs a turn of the disk or more, so there only requests of
@@ -49,12 +58,6 @@ static u32 alike(struct wb_cache *c, const struct bio *bio, bool *cached)
 	return min(block << WB_BLOCK_SECTOR_SHIFT, last) - first;
 }
 
-/* Right before it is sent. */
-static void note_failures(struct wb_cache *c, struct bio *bio)
-{
-	wb_bio(bio)->need = atomic_read(&c->backing_flush_failures);
-}
-
 bool wb_may_bypass(struct wb_cache *c, struct bio *bio)
 {
 	u64 wanted = (u64)READ_ONCE(c->knob[WB_KNOB_BYPASS_RUN]) * (SZ_1K >> SECTOR_SHIFT), run;
@@ -77,36 +80,68 @@ bool wb_may_bypass(struct wb_cache *c, struct bio *bio)
 	return !cached;
 }
 
+/* The time first: whoever sees that there is none sees when the last one was. */
+static void bypass_ended(struct wb_cache *c)
+{
+	WRITE_ONCE(c->bypassed_at, jiffies);
+	smp_mb__before_atomic();
+	atomic_dec(&c->bypasses);
+}
+
+static bool has_copy(struct wb_cache *c, const struct bvec_iter *it)
+{
+	u64 block = it->bi_sector >> WB_BLOCK_SECTOR_SHIFT;
+
+	return wb_any_copy(c, block, block + wb_nr_blocks(it));
+}
+
+/* All before it is durable. Return: whether it may be sent; else it has gone to the log. */
+static bool may_be_sent(struct wb_cache *c, struct bio *bio)
+{
+	struct wb_bio *wb = wb_bio(bio);
+
+	/* Before the look: whoever is published behind it is noticed in the end. */
+	wb->slot = atomic_read(&c->crossings);
+	wb->need = atomic_read(&c->backing_flush_failures);
+	wb->it = bio->bi_iter;
+	smp_mb();
+	if (unlikely(has_copy(c, &bio->bi_iter))) {
+		wb->kind = WB_BIO_PLAIN;
+		bypass_ended(c);
+		wb_flush_defer(c, bio);
+		return false;
+	}
+	wb_stat_add(c, WB_STAT_WRITE_MISS, wb_nr_blocks(&bio->bi_iter));
+	wb_stat_add(c, WB_STAT_BYPASSES, wb_nr_blocks(&bio->bi_iter));
+	bio_set_dev(bio, c->backing);
+	return true;
+}
+
 int wb_map_bypass(struct wb_cache *c, struct bio *bio)
 {
-	u32 blocks = wb_nr_blocks(&bio->bi_iter);
 	int waits;
 
-	wb_stat_add(c, WB_STAT_WRITE_MISS, blocks);
-	wb_stat_add(c, WB_STAT_BYPASSES, blocks);
 	atomic_inc(&c->bypasses);
+	smp_mb__after_atomic();
 	wb_bio(bio)->c = c;
 	wb_bio(bio)->kind = WB_BIO_BYPASS;
 	bio->bi_opf |= REQ_FUA;
-	bio_set_dev(bio, c->backing);
 	waits = wb_flush_wait(c, bio);
 	if (waits > 0)
 		return DM_MAPIO_SUBMITTED;
-	if (!waits) {
-		note_failures(c, bio);
-		return DM_MAPIO_REMAPPED;
-	}
+	if (!waits)
+		return may_be_sent(c, bio) ? DM_MAPIO_REMAPPED : DM_MAPIO_SUBMITTED;
 	wb_bio(bio)->kind = WB_BIO_PLAIN;
-	wb_bypass_ended(c);
+	bypass_ended(c);
 	return DM_MAPIO_KILL;
 }
 
-static void go(struct work_struct *work)
+static void send(struct work_struct *work)
 {
 	struct bio *bio = wb_slow_bio(work);
 
-	note_failures(wb_bio(bio)->c, bio);
-	submit_bio_noacct(bio);
+	if (may_be_sent(wb_bio(bio)->c, bio))
+		submit_bio_noacct(bio);
 }
 
 /* It is called where a write of the log completes, in an interrupt: there nothing can be submitted. */
@@ -115,20 +150,46 @@ void wb_bypass_go(struct bio *bio)
 	struct wb_cache *c = wb_bio(bio)->c;
 
 	if (likely(!bio->bi_status)) {
-		wb_go_slow(c, c->slow_wq, bio, go);
+		wb_go_slow(c, c->slow_wq, bio, send);
 		return;
 	}
 	wb_bio(bio)->kind = WB_BIO_PLAIN;
-	wb_bypass_ended(c);
+	bypass_ended(c);
 	bio_endio(bio);
 }
 
-/* The time first: whoever sees that there is none sees when the last one was. */
-void wb_bypass_ended(struct wb_cache *c)
+/* Somebody wrote to the log while this one was on its way: to the same blocks? */
+static void crossed(struct work_struct *work)
 {
-	WRITE_ONCE(c->bypassed_at, jiffies);
-	smp_mb__before_atomic();
-	atomic_dec(&c->bypasses);
+	struct bio *bio = wb_slow_bio(work);
+	struct wb_bio *wb = wb_bio(bio);
+
+	if (likely(!has_copy(wb->c, &wb->it))) {
+		bio_endio(bio);
+		return;
+	}
+	/* The block layer takes FUA away where it means nothing, and moves the rest. */
+	bio->bi_opf |= REQ_FUA;
+	bio->bi_iter = wb->it;
+	wb_flush_defer(wb->c, bio);
+}
+
+int wb_bypass_end(struct wb_cache *c, struct bio *bio, blk_status_t *status)
+{
+	struct wb_bio *wb = wb_bio(bio);
+
+	wb->kind = WB_BIO_PLAIN;
+	bypass_ended(c);
+	if (*status)
+		return DM_ENDIO_DONE;
+	if (wb->need != atomic_read(&c->backing_flush_failures)) {
+		*status = BLK_STS_IOERR;
+		return DM_ENDIO_DONE;
+	}
+	if (likely(wb->slot == (u32)atomic_read(&c->crossings)))
+		return DM_ENDIO_DONE;
+	wb_go_slow(c, c->slow_wq, bio, crossed);
+	return DM_ENDIO_INCOMPLETE;
 }
 
 bool wb_is_bypassing(const struct wb_cache *c)

@@ -105,8 +105,8 @@ struct wb_bio {
 			 * WB_BIO_FLUSH_BACKING: through_done when it was issued
 			 * WB_BIO_BYPASS: backing_flush_failures when it was sent
 			 */
-	struct bvec_iter it;	/* a read of the cache device: what it was asked for */
-	u32 slot;	/* and it holds a reference on this slot */
+	struct bvec_iter it;	/* a read of the cache device, a write past the log: what it was asked for */
+	u32 slot;	/* and it holds a reference on this slot. WB_BIO_BYPASS: crossings when it was sent */
 	u8 kind;	/* enum wb_bio_kind */
 	u8 mark;	/* of who waits: segment/company.h */
 };
@@ -164,6 +164,7 @@ struct wb_migrator;
  * @backing_flush_failures: what was written there and not flushed before may be lost
  * @tight: the log is in its last part, the reserve: a stream of writes may go past it (bypass.c)
  * @bypasses: those that did and have not ended; @bypassed_at: when the last one ended, in jiffies
+ * @crossings: writes of the log that met any of them
  * @streams: who writes in order, while @tight; under @streams_lock
  * @draining: `drain` was asked for and is not finished
  * @undrain: `undrain` was asked for and is not finished
@@ -248,6 +249,7 @@ struct wb_cache {
 	/* writes past the log */
 	bool tight;
 	atomic_t bypasses;
+	atomic_t crossings;
 	unsigned long bypassed_at;
 	spinlock_t streams_lock;
 	struct wb_streams streams;

@@ -420,12 +420,8 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 		backing_ended(c, bio, bad);
 		break;
 	case WB_BIO_BYPASS:
-		wb_bypass_ended(c);
-		if (!*status && wb->need != atomic_read(&c->backing_flush_failures)) {
-			*status = BLK_STS_IOERR;
-			bad = true;
-		}
-		fallthrough;
+		backing_ended(c, bio, bad);
+		return wb_bypass_end(c, bio, status);
 	case WB_BIO_BACKING:
 		backing_ended(c, bio, bad);
 		break;

@@ -147,6 +147,7 @@ static void fill_spot(struct wb_cache *c, struct bio *bio, const struct wb_spot 
 	u32 base = slot << c->index.slot_shift, misses = 0, i;
 	struct part p;
 
+	wb_bypass_cross(c);
 	/* With the header of a chunk that it begins. */
 	wb_pace_charge(c, spot->nr + (spot->block == spot->chunk->start + 1));
 	/* Count first those that nobody else counts: never a moment with too few. */

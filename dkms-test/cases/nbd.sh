@@ -56,14 +56,14 @@ migrated() { [ "$(status_of migrated)" -ge $(($(status_of current) - 1)) ]; }	# 
 wait_for 20 migrated
 expect_data a 0 48 $backing
 
-# outage SIGNAL: begins; the load goes on until after its end. No write or fsync may take a second, for the cache device
-# is well. It is paced, so that the log has room for all of it.
+# outage SIGNAL: begins; the load goes on until after its end. No write or fsync may take as long as one that waits for the
+# backing device would, for the cache device is well; this machine may stand still for a second or two. It is paced, so that the log has room for all of it.
 outage()
 {
 	signal_server $1
 	began=$(uptime_ms)
 	fio --name=load --filename=/dev/mapper/wb --offset=16m --size=16m --rw=randwrite --bs=4k --rate=300k --fsync=32 \
-		--ioengine=psync --direct=1 --time_based --runtime=$((OUTAGE + 2)) --max_latency=1s \
+		--ioengine=psync --direct=1 --time_based --runtime=$((OUTAGE + 2)) --max_latency=3s \
 		--randseed=$nbd --output=/tmp/load.out &
 	load=$!
 }

@@ -117,8 +117,18 @@ bool wb_may_bypass(struct wb_cache *c, struct bio *bio);
 int wb_map_bypass(struct wb_cache *c, struct bio *bio);
 /* It has waited until all before it is durable; or that has failed, and it ends. Any context. */
 void wb_bypass_go(struct bio *bio);
-/* A write past the log has ended. Any context. */
-void wb_bypass_ended(struct wb_cache *c);
+/* It has ended, with @status or one that is worse. Any context. Return: as an end_io function. */
+int wb_bypass_end(struct wb_cache *c, struct bio *bio, blk_status_t *status);
+/* A write has its place in the log, and is about to be published. Process context. */
+static inline void wb_bypass_cross(struct wb_cache *c)
+{
+	/* wb_log_reserve() was a full barrier. */
+	if (unlikely(atomic_read(&c->bypasses))) {
+		atomic_inc(&c->crossings);
+		smp_mb__after_atomic();
+	}
+}
+
 /* Do users write past the log at the moment, and does nobody wait for room in it? Any context. */
 bool wb_is_bypassing(const struct wb_cache *c);
 

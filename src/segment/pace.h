@@ -64,7 +64,7 @@ static inline u32 wb_pace_depth(const struct wb_pace *p)
 	if (p->forced)
 		return WB_DEPTH_MAX;
 	/* The disk goes along where they write; each request of ours would cost them two seeks. */
-	if (p->bypassing)
+	if (p->bypassing && p->modulated)
 		return 0;
 	if (permille < WB_FREE_NONE * 10 && p->nr_slots)
 		return WB_DEPTH_MAX;
