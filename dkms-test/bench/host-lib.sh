@@ -79,6 +79,7 @@ prepare()
 	if [ -z "${NO_BUILD:-}" ]; then
 		logged setup "$RIG/setup" "$kernel"
 		logged build-tools make -s -C "$ROOT/tools" BUILD="$BUILD/tools"
+		logged build-guest-bin make -s -C "$ROOT" BUILD="$BUILD" guest-bin
 		logged build-module "$RIG/build-module" "$kernel"
 		logged build-disks env SRC="$ROOT/dkms-test/disks" "$RIG/build-module" "$kernel"
 		! is_target upstream || logged build-upstream "$RIG/upstream" "$kernel"
