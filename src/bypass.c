@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Writes past the log. A log that is nearly full takes writes only as fast as its oldest segments are
- * written back, block by block from all over the disk. Who writes in order then is better served by
- * the disk itself, at its full speed; and the room is left to those who need it.
+ * Writes past the log. A log that is nearly full takes writes only as fast as its oldest segments
+ * are written back, block by block from all over the disk. Who writes in order then is better
+ * served by the disk itself, at its full speed; and the room is left to those who need it.
  *
  * So while the log is in its reserve (c->tight) a write goes straight to the backing device if
  *
@@ -11,40 +11,42 @@
  *
  * Nothing that is promised of the log is different for such a write:
  *
- *   Durability, prefix. It is sent with FUA, when all that was acknowledged before it came is durable
- *   (wb_flush_wait()). So where it is found after a crash, all earlier writes are; and whatever is
- *   acknowledged after it, and found, finds it. A FLUSH has nothing to do for it. Where FUA is a write
- *   and a flush, another flush may fail between the two, and take the write with it: then it fails,
- *   too. And if its own flush fails, what migration had written may be gone (backing_flush_failures).
+ *   Durability, prefix. It is sent with FUA, when all that was acknowledged before it came is
+ *   durable (wb_flush_wait()). So where it is found after a crash, all earlier writes are; and
+ *   whatever is acknowledged after it, and found, finds it. A FLUSH has nothing to do for it. Where
+ *   FUA is a write and a flush, another flush may fail between the two, and take the write with it:
+ *   then it fails, too. And if its own flush fails, what migration had written may be gone
+ *   (backing_flush_failures).
  *
  *   No resurrection. A block without a copy in the index has none in the log that recovery could
- *   bring up, once all is durable: a copy leaves the index when a durable newer one covers it, whose
- *   turn comes later; or before a tombstone, which is durable by then; or when its slot is reused, and
- *   then both copies of the record call it migrated. Nor is migration still writing an older copy: its
- *   writes of a block end before the newest copy counts as migrated, and a discard waits for them.
+ *   bring up, once all is durable: a copy leaves the index when a durable newer one covers it,
+ *   whose turn comes later; or before a tombstone, which is durable by then; or when its slot is
+ *   reused, and then both copies of the record call it migrated. Nor is migration still writing an
+ *   older copy: its writes of a block end before the newest copy counts as migrated, and a discard
+ *   waits for them.
  *
- *   Races. Two writes of one block under way at a time may be taken in either order, but in one, for
- *   good. If the other one is in the log, the index has its copy, whatever the disk holds in the end;
- *   and what migration writes of it may come before or after this one. So whoever notices goes to the
- *   log himself, and is the newer. A write of the log takes its place (wb_log_reserve()) and then looks
- *   at c->bypasses; a write past it is counted there and then looks at what is in the log
- *   (wb_flush_wait()). So one of the two sees the other:
- *     - it had its place before: then this one waits until it is published and durable, finds its copy
- *       right before it would be sent, and goes to the log;
- *     - or it sees this one, and says so in c->crossings before it is published. Who ends, and finds
- *       that somebody has, looks again, and goes to the log if there is a copy by now. If nobody has,
- *       the other one is published after that, and is the newer.
+ *   Races. Two writes of one block under way at a time may be taken in either order, but in one,
+ *   for good. If the other one is in the log, the index has its copy, whatever the disk holds in
+ *   the end; and what migration writes of it may come before or after this one. So whoever notices
+ *   goes to the log himself, and is the newer. A write of the log takes its place
+ *   (wb_log_reserve()) and then looks at c->bypasses; a write past it is counted there and then
+ *   looks at what is in the log (wb_flush_wait()). So one of the two sees the other:
+ *     - it had its place before: then this one waits until it is published and durable, finds its
+ *       copy right before it would be sent, and goes to the log;
+ *     - or it sees this one, and says so in c->crossings before it is published. Who ends, and
+ *       finds that somebody has, looks again, and goes to the log if there is a copy by now. If
+ *       nobody has, the other one is published after that, and is the newer.
  *
- * While such writes go on and nobody waits for room, migration stands still (modulator.c). Where the
- * backing device has a volatile cache FUA costs a turn of the disk or more, so there only requests of
- * some length go past the log.
+ * While such writes go on and nobody waits for room, migration stands still (modulator.c). Where
+ * the backing device has a volatile cache FUA costs a turn of the disk or more, so there only
+ * requests of some length go past the log.
  */
 #include "daemons/daemons.h"
 
 #define LEAST_WITH_FUA	256u		/* sectors of a request, where FUA costs something */
 #define GOES_ON		(HZ / 10)	/* so long after one of them the next is to be expected */
 
-/* How much of a write, from its beginning on, is of blocks alike: with a copy in the log, or without? */
+/* How much of a write, from its beginning, is of blocks alike: do all have copies, or none? */
 static u32 alike(struct wb_cache *c, const struct bio *bio, bool *cached)
 {
 	u64 first = bio->bi_iter.bi_sector, last = bio_end_sector(bio);
@@ -84,7 +86,7 @@ bool wb_may_bypass(struct wb_cache *c, struct bio *bio)
 static void bypass_ended(struct wb_cache *c)
 {
 	WRITE_ONCE(c->bypassed_at, jiffies);
-	smp_mb__before_atomic();
+	smp_mb__before_atomic();	/* with the acquire of wb_is_bypassing() */
 	atomic_dec(&c->bypasses);
 }
 
@@ -104,7 +106,7 @@ static bool may_be_sent(struct wb_cache *c, struct bio *bio)
 	wb->slot = atomic_read(&c->crossings);
 	wb->need = atomic_read(&c->backing_flush_failures);
 	wb->it = bio->bi_iter;
-	smp_mb();
+	smp_mb();	/* with that of wb_bypass_cross(), which comes before publishing */
 	if (unlikely(has_copy(c, &bio->bi_iter))) {
 		wb->kind = WB_BIO_PLAIN;
 		bypass_ended(c);
@@ -122,7 +124,7 @@ int wb_map_bypass(struct wb_cache *c, struct bio *bio)
 	int waits;
 
 	atomic_inc(&c->bypasses);
-	smp_mb__after_atomic();
+	smp_mb__after_atomic();	/* with wb_log_reserve(), before wb_bypass_cross() looks */
 	wb_bio(bio)->c = c;
 	wb_bio(bio)->kind = WB_BIO_BYPASS;
 	bio->bi_opf |= REQ_FUA;
@@ -144,7 +146,7 @@ static void send(struct work_struct *work)
 		submit_bio_noacct(bio);
 }
 
-/* It is called where a write of the log completes, in an interrupt: there nothing can be submitted. */
+/* Called where a write of the log completes, in an interrupt: nothing can be submitted there. */
 void wb_bypass_go(struct bio *bio)
 {
 	struct wb_cache *c = wb_bio(bio)->c;

@@ -105,8 +105,8 @@ struct wb_bio {
 			 * WB_BIO_FLUSH_BACKING: through_done when it was issued
 			 * WB_BIO_BYPASS: backing_flush_failures when it was sent
 			 */
-	struct bvec_iter it;	/* a read of the cache device, a write past the log: what it was asked for */
-	u32 slot;	/* and it holds a reference on this slot. WB_BIO_BYPASS: crossings when it was sent */
+	struct bvec_iter it;	/* a read of the cache device, or a write past the log: of what */
+	u32 slot;	/* a read holds a reference on it. WB_BIO_BYPASS: crossings when it was sent */
 	u8 kind;	/* enum wb_bio_kind */
 	u8 mark;	/* of who waits: segment/company.h */
 };

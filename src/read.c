@@ -381,7 +381,7 @@ static void backing_ended(struct wb_cache *c, struct bio *bio, bool bad)
 		return;
 	wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
 	wb_degrade(c);
-	/* It was, or had with it, a flush of the device: what that covered may be lost, migration's, too. */
+	/* It was, or had with it, a flush: what that covered may be lost, also of migration. */
 	if (op_is_flush(bio->bi_opf))
 		atomic_inc(&c->backing_flush_failures);
 }

@@ -33,9 +33,10 @@ void wb_flush_kick(struct wb_cache *c);
 void wb_flush_fua(struct wb_cache *c, struct bio *bio, u64 seq);
 
 /*
- * Let @bio wait until all that was acknowledged before now is durable; then wb_bypass_go() has it, or
- * it ends, if it is none of those. Return: 1 if it waits, or is through with that already, 0 if there
- * is nothing to wait for, -EIO if there never will be: in both the caller keeps it. Process context.
+ * Let @bio wait until all that was acknowledged before now is durable; then wb_bypass_go() has it,
+ * or it ends, if it is none of those. Return: 1 if it waits, or is through with that already, 0 if
+ * there is nothing to wait for, -EIO if there never will be: in both the caller keeps it. Process
+ * context.
  */
 int wb_flush_wait(struct wb_cache *c, struct bio *bio);
 
@@ -125,11 +126,11 @@ static inline void wb_bypass_cross(struct wb_cache *c)
 	/* wb_log_reserve() was a full barrier. */
 	if (unlikely(atomic_read(&c->bypasses))) {
 		atomic_inc(&c->crossings);
-		smp_mb__after_atomic();
+		smp_mb__after_atomic();	/* counted before it is published: may_be_sent() */
 	}
 }
 
-/* Do users write past the log at the moment, and does nobody wait for room in it? Any context. */
+/* Do users write past the log just now, and does nobody wait for room in it? Any context. */
 bool wb_is_bypassing(const struct wb_cache *c);
 
 /* modulator.c */

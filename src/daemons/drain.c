@@ -64,9 +64,9 @@ static bool all_migrated(struct wb_cache *c)
 }
 
 /*
- * The log is empty and shut: forget the clean copies too, for writes are about to go past them. Reads
- * go on meanwhile. So it begins with the oldest segment, in the slot that is next: a newer copy that
- * left the index before an older one of its block would bring that up.
+ * The log is empty and shut: forget the clean copies too, for writes are about to go past them.
+ * Reads go on meanwhile. So it begins with the oldest segment, in the slot that is next: a newer
+ * copy that left the index before an older one of its block would bring that up.
  */
 static void forget_copies(struct wb_cache *c)
 {

@@ -23,8 +23,9 @@
  * periodic work when nothing has reached the backing device in a whole period, so that a device
  * that hangs does not keep users from the room there is.
  *
- * Who writes past the log (bypass.c) is let alone: migration stands still as long as nobody waits for
- * room. Users stay paced meanwhile, so the first of them who comes waits, and sets it going again.
+ * Who writes past the log (bypass.c) is let alone: migration stands still as long as nobody waits
+ * for room. Users stay paced meanwhile, so the first of them who comes waits, and sets it going
+ * again.
  *
  * Whether and how they are paced is under log.lock, so that a look that began before migration
  * stopped it does not bring it back. Credits need no lock: they are one number that is added to
