@@ -15,8 +15,11 @@
  *   durable (wb_flush_wait()). So where it is found after a crash, all earlier writes are; and
  *   whatever is acknowledged after it, and found, finds it. A FLUSH has nothing to do for it. Where
  *   FUA is a write and a flush, another flush may fail between the two, and take the write with it:
- *   then it fails, too. And if its own flush fails, what migration had written may be gone
+ *   then it has failed, too. And if its own flush fails, what migration had written may be gone
  *   (backing_flush_failures).
+ *
+ *   Errors. What the backing device refuses goes to the log, as if it had done so from the start;
+ *   and so do all after it, for the device is degraded then.
  *
  *   No resurrection. A block without a copy in the index has none in the log that recovery could
  *   bring up, once all is durable: a copy leaves the index when a durable newer one covers it,
@@ -67,7 +70,8 @@ bool wb_may_bypass(struct wb_cache *c, struct bio *bio)
 	u32 nr = bio_sectors(bio), lead;
 	bool cached;
 
-	if (!wanted)
+	/* A device that has failed before may do so again: the log has room for what it refuses. */
+	if (!wanted || READ_ONCE(c->health) != WB_HEALTH_OK)
 		return false;
 	spin_lock(&c->streams_lock);
 	run = wb_streams_note(&c->streams, bio->bi_iter.bi_sector, nr);
@@ -160,37 +164,38 @@ void wb_bypass_go(struct bio *bio)
 	bio_endio(bio);
 }
 
-/* Somebody wrote to the log while this one was on its way: to the same blocks? */
-static void crossed(struct work_struct *work)
+/*
+ * It was lost on its way, or somebody wrote to the log meanwhile: to the same blocks? Then it goes
+ * to the log. What arrived of it lies below that.
+ */
+static void look_after(struct work_struct *work)
 {
 	struct bio *bio = wb_slow_bio(work);
 	struct wb_bio *wb = wb_bio(bio);
 
-	if (likely(!has_copy(wb->c, &wb->it))) {
+	if (likely(!bio->bi_status && !has_copy(wb->c, &wb->it))) {
 		bio_endio(bio);
 		return;
 	}
+	bio->bi_status = BLK_STS_OK;
 	/* The block layer takes FUA away where it means nothing, and moves the rest. */
 	bio->bi_opf |= REQ_FUA;
 	bio->bi_iter = wb->it;
 	wb_flush_defer(wb->c, bio);
 }
 
-int wb_bypass_end(struct wb_cache *c, struct bio *bio, blk_status_t *status)
+int wb_bypass_end(struct wb_cache *c, struct bio *bio, bool lost)
 {
 	struct wb_bio *wb = wb_bio(bio);
 
 	wb->kind = WB_BIO_PLAIN;
 	bypass_ended(c);
-	if (*status)
+	lost |= !bio->bi_status && wb->need != atomic_read(&c->backing_flush_failures);
+	if (unlikely(lost))
+		bio->bi_status = BLK_STS_IOERR;		/* for look_after() */
+	if (likely(!lost && wb->slot == (u32)atomic_read(&c->crossings)))
 		return DM_ENDIO_DONE;
-	if (wb->need != atomic_read(&c->backing_flush_failures)) {
-		*status = BLK_STS_IOERR;
-		return DM_ENDIO_DONE;
-	}
-	if (likely(wb->slot == (u32)atomic_read(&c->crossings)))
-		return DM_ENDIO_DONE;
-	wb_go_slow(c, c->slow_wq, bio, crossed);
+	wb_go_slow(c, c->slow_wq, bio, look_after);
 	return DM_ENDIO_INCOMPLETE;
 }
 

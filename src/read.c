@@ -421,7 +421,7 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 		break;
 	case WB_BIO_BYPASS:
 		backing_ended(c, bio, bad);
-		return wb_bypass_end(c, bio, status);
+		return wb_bypass_end(c, bio, bad);
 	case WB_BIO_BACKING:
 		backing_ended(c, bio, bad);
 		break;

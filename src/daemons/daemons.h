@@ -118,8 +118,8 @@ bool wb_may_bypass(struct wb_cache *c, struct bio *bio);
 int wb_map_bypass(struct wb_cache *c, struct bio *bio);
 /* It has waited until all before it is durable; or that has failed, and it ends. Any context. */
 void wb_bypass_go(struct bio *bio);
-/* It has ended, with @status or one that is worse. Any context. Return: as an end_io function. */
-int wb_bypass_end(struct wb_cache *c, struct bio *bio, blk_status_t *status);
+/* It has ended, @lost: with an error of the device. Any context. Return: as an end_io function. */
+int wb_bypass_end(struct wb_cache *c, struct bio *bio, bool lost);
 /* A write has its place in the log, and is about to be published. Process context. */
 static inline void wb_bypass_cross(struct wb_cache *c)
 {
