@@ -631,7 +631,7 @@ static bool forget_slot(struct sim *s)
 
 	if (s->mig.forgotten == s->geom.nr_slots)
 		return false;
-	slot = slot_of(s, s->order.prepared + 1 + s->mig.forgotten++);
+	slot = slot_of(s, s->mig.oldest + s->mig.forgotten++);
 	for (place = slot << s->index.slot_shift; place < (slot + 1) << s->index.slot_shift; place++)
 		if (s->index.entries[place].flags & WB_ENTRY_LINKED)
 			wb_index_unlink(&s->index, place, count_nothing, NULL);
@@ -815,6 +815,7 @@ bool migrate_step(struct sim *s)
 		} else {
 			m->state = M_FORGET;
 			m->forgotten = 0;
+			m->oldest = s->order.prepared + 1;
 		}
 		return true;
 	case M_FORGET:

@@ -258,7 +258,8 @@ struct migrator {
 	u32 flush_failures;	/* others', when the batch began */
 	u64 need;		/* M_WAIT_DURABLE */
 	u64 record;		/* M_WAIT_RECORD */
-	u32 forgotten;		/* slots, in M_FORGET */
+	u64 oldest;		/* M_FORGET: what is in the slot to begin with */
+	u32 forgotten;		/* slots, so far */
 	bool busy;
 	u64 busy_first, busy_last, announced;
 	struct wb_sweep sweep;
