@@ -155,8 +155,8 @@ struct wb_migrator;
  * @nr_deferred: those, and the one that is being tried: who makes room kicks the daemon if any
  * @health, @mode: see above
  * @requeue: a noflush suspend is under way: deferred bios go back to device-mapper
- * @flush_backing: FLUSH goes to the backing device: in mode drained, and until undrain has flushed
- * it
+ * @past_log: users go past the log, readers and FLUSH too: in mode drained, and until undrain has
+ * flushed the backing device
  * @through: writes in flight in mode drained
  * @through_done: those that completed; @through_flushed: of these, how many a FLUSH has covered since
  * @through_lost: a flush of our own that covered others of them failed: no FLUSH succeeds any more
@@ -259,7 +259,7 @@ struct wb_cache {
 	bool requeue;
 	bool draining;
 	bool undrain;
-	bool flush_backing;
+	bool past_log;
 	atomic_t through;
 	atomic64_t through_done;
 	spinlock_t through_lock;

@@ -109,7 +109,7 @@ static void backing_flush_endio(struct bio *bio)
 	if (bio->bi_status) {
 		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
 		spin_lock_irqsave(&c->through_lock, flags);
-		if (READ_ONCE(c->flush_backing) &&
+		if (READ_ONCE(c->past_log) &&
 		    atomic64_read(&c->through_done) > c->through_flushed)
 			WRITE_ONCE(c->through_lost, true);
 		spin_unlock_irqrestore(&c->through_lock, flags);

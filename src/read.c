@@ -45,6 +45,19 @@ static struct want want_at(u64 sector, u32 sectors_left)
 }
 
 /*
+ * The newest copy. Needs the bucket lock.
+ *
+ * None while users go past the log (past_log): those that are left are clean, and nobody tells them
+ * of the writes that go past it. Who reads after such a write has ended sees that: it is set before
+ * the first of them is let through. And who reads after one of the next to the log has, sees that it
+ * is over: for that ends before the log is opened to them.
+ */
+static u32 newest_copy(struct wb_cache *c, u64 block)
+{
+	return unlikely(READ_ONCE(c->past_log)) ? WB_NO_PLACE : wb_index_first(&c->index, block);
+}
+
+/*
  * Where are the wanted sectors? @place is the one copy that has them, for RAM and cache. Needs the
  * bucket lock. Takes no references.
  */
@@ -53,8 +66,7 @@ static enum where locate(struct wb_cache *c, const struct want *w, u32 *place)
 	const struct wb_index_entry *e;
 	u32 p;
 
-	for (p = wb_index_first(&c->index, w->block); p != WB_NO_PLACE;
-	     p = wb_index_next(&c->index, p)) {
+	for (p = newest_copy(c, w->block); p != WB_NO_PLACE; p = wb_index_next(&c->index, p)) {
 		e = &c->index.entries[p];
 		if (!(e->mask & w->mask))
 			continue;
@@ -136,7 +148,7 @@ static u32 find_pieces(struct wb_cache *c, const struct want *w, struct piece *p
 	u8 mask, left = w->mask;
 	u32 nr = 0, p;
 
-	for (p = wb_index_first(&c->index, w->block); left && p != WB_NO_PLACE;
+	for (p = newest_copy(c, w->block); left && p != WB_NO_PLACE;
 	     p = wb_index_next(&c->index, p)) {
 		e = &c->index.entries[p];
 		mask = e->mask & left;

@@ -11,7 +11,10 @@ static const char * const health_names[] = {
 	[WB_HEALTH_NEEDS_CHECK] = "needs_check",
 };
 
-/* Copies that count, of all segments and of those not migrated. A snapshot while writes go on. */
+/*
+ * Copies that count, of all segments and of those not migrated; none while users go past the log. A
+ * snapshot while writes go on.
+ */
 void wb_status_counts(struct wb_cache *c, u64 *used, u64 *dirty)
 {
 	const struct wb_geom *g = &c->super.geom;
@@ -19,6 +22,8 @@ void wb_status_counts(struct wb_cache *c, u64 *used, u64 *dirty)
 
 	*used = 0;
 	*dirty = 0;
+	if (READ_ONCE(c->past_log))
+		return;
 	for (slot = 0; slot < g->nr_slots; slot++)
 		*used += atomic_read(&c->slot_live[slot]);
 	spin_lock_irq(&c->log.lock);

@@ -82,7 +82,7 @@ void begin_life(struct sim *s)
 	s->failed = false;
 	s->draining = false;
 	s->undrain = false;
-	s->flush_backing = false;
+	s->past_log = false;
 	s->through = 0;
 	s->through_done = 0;
 	s->through_flushed = 0;
@@ -642,7 +642,8 @@ static void find_pieces(struct sim *s, struct op *op)
 
 	op->nr_pieces = 0;
 	op->next_piece = 0;
-	for (p = newest_copy(s, block); left && p != WB_NO_PLACE; p = wb_index_next(&s->index, p)) {
+	p = s->past_log ? WB_NO_PLACE : newest_copy(s, block);
+	for (; left && p != WB_NO_PLACE; p = wb_index_next(&s->index, p)) {
 		e = &s->index.entries[p];
 		mask = e->mask & left;
 		if (!mask)
@@ -882,7 +883,7 @@ static bool flush_step(struct sim *s, struct op *op)
 		op_end(s, op, false);
 		return true;
 	}
-	if (s->flush_backing) {
+	if (s->past_log) {
 		op->through = s->through_done;
 		op->state = S_IO;
 		io_begin(s, IO_FLUSH, true, true, device_flush(&s->backing), op_nr(s, op));

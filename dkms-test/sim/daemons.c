@@ -345,7 +345,7 @@ static void batch_failed(struct sim *s)
 	trace("the batch failed");
 	s->mig.failures++;
 	if (s->mode == HOLD) {
-		if (s->flush_backing)
+		if (s->past_log)
 			s->mode = DRAINED;
 		else {
 			s->gate = false;
@@ -624,14 +624,14 @@ static bool window_step(struct sim *s)
 
 /* ---------------------------------------------------------------- drain.c */
 
-/* The copies of one more slot, oldest first. Return: false when all are gone. */
+/* The copies of one more slot. Return: false when all are gone. */
 static bool forget_slot(struct sim *s)
 {
 	u32 slot, place;
 
 	if (s->mig.forgotten == s->geom.nr_slots)
 		return false;
-	slot = slot_of(s, s->mig.oldest + s->mig.forgotten++);
+	slot = s->mig.forgotten++;
 	for (place = slot << s->index.slot_shift; place < (slot + 1) << s->index.slot_shift; place++)
 		if (s->index.entries[place].flags & WB_ENTRY_LINKED)
 			wb_index_unlink(&s->index, place, count_nothing, NULL);
@@ -700,7 +700,7 @@ static void wait_durable(struct sim *s)
 static void drained(struct sim *s)
 {
 	s->mig.state = M_IDLE;
-	s->flush_backing = true;
+	s->past_log = true;
 	s->mode = DRAINED;
 	s->draining = false;
 	trace("drained");
@@ -710,7 +710,7 @@ static void drained(struct sim *s)
 
 static void open_log(struct sim *s)
 {
-	s->flush_backing = false;
+	s->past_log = false;
 	s->gate = false;
 	log_open(s);
 	s->mode = WRITEBACK;
@@ -723,13 +723,17 @@ static bool undrain_step(struct sim *s)
 {
 	struct migrator *m = &s->mig;
 
-	if (s->mode == HOLD && !s->flush_backing)
+	if (s->mode == HOLD && !s->past_log)
 		open_log(s);
 	if (s->mode == WRITEBACK) {
 		s->undrain = false;
 		return true;
 	}
-	s->mode = HOLD;
+	if (s->mode == DRAINED) {
+		m->state = M_FORGET;
+		m->forgotten = 0;
+		return true;
+	}
 	if (s->through)
 		return false;
 	m->state = M_UNDRAIN_FLUSHING;
@@ -813,14 +817,14 @@ bool migrate_step(struct sim *s)
 			m->state = M_IDLE;
 			batch_failed(s);
 		} else {
-			m->state = M_FORGET;
-			m->forgotten = 0;
-			m->oldest = s->order.prepared + 1;
+			drained(s);
 		}
 		return true;
 	case M_FORGET:
-		if (!forget_slot(s))
-			drained(s);
+		if (!forget_slot(s)) {
+			m->state = M_IDLE;
+			s->mode = s->undrain ? HOLD : DRAINED;
+		}
 		return true;
 	}
 	return false;

@@ -258,8 +258,7 @@ struct migrator {
 	u32 flush_failures;	/* others', when the batch began */
 	u64 need;		/* M_WAIT_DURABLE */
 	u64 record;		/* M_WAIT_RECORD */
-	u64 oldest;		/* M_FORGET: what is in the slot to begin with */
-	u32 forgotten;		/* slots, so far */
+	u32 forgotten;		/* M_FORGET: slots, so far */
 	bool busy;
 	u64 busy_first, busy_last, announced;
 	struct wb_sweep sweep;
@@ -326,7 +325,7 @@ struct sim {
 
 	u8 mode;
 	bool failed;
-	bool draining, undrain, flush_backing;
+	bool draining, undrain, past_log;
 	u32 through, through_done, through_flushed;
 	bool through_lost;
 	u32 flush_failures;	/* of the backing device */

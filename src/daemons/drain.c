@@ -3,23 +3,28 @@
  * Draining: the way to mode drained and back. The migrate daemon takes these steps, between
  * batches.
  *
- *   WRITEBACK ─▶ close the open segment, migrate all ─▶ HOLD ─▶ close and migrate the rest, record the
- *                (writers go on)                                log as empty, forget clean copies
- *                                                                                │
- *   WRITEBACK ◀─ flush the backing device ◀─ wait for writes past the log ◀─ HOLD ◀─ DRAINED
+ *   WRITEBACK ─▶ close the open segment, migrate all ─▶ HOLD ─▶ close and migrate the rest,
+ *                (writers go on)                                record the log as empty
+ *                                                                         │
+ *   WRITEBACK ◀─ flush the  ◀─ wait for writes ◀─ HOLD ◀─ forget the ◀─ DRAINED
+ *                backing       past the log               clean copies
+ *                device
  *
  * In HOLD the gate of the log is shut and writes wait on the deferred list; reads go on. While the
- * log is empty a write goes past it, and FLUSH goes to the backing device (c->flush_backing); that
- * ends only when all that went past the log is durable there. The log that is left behind is
- * recorded as empty before the first write goes past it: so the device may be swapped for `linear`,
- * written to, and swapped back, and no old block comes up.
+ * log is empty all users go past it (c->past_log): a write, a FLUSH and, as the clean copies that
+ * are left are no longer told of those writes, a read. That ends only when the copies are forgotten
+ * and all that went past the log is durable on the backing device. To forget a whole log takes a
+ * while, so it is done where nobody waits for it. The log that is left behind is recorded as empty
+ * before the first write goes past it: so the device may be swapped for `linear`, written to, and
+ * swapped back, and no old block comes up.
  */
-#include "daemons.h"
+#include "migrator.h"
 
 void wb_drain(struct wb_cache *c, bool drain)
 {
 	if (drain) {
 		WRITE_ONCE(c->undrain, false);
+		smp_mb();	/* with that of wb_undrain_step(), which looks the other way round */
 		if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
 			return;
 		WRITE_ONCE(c->draining, true);
@@ -44,7 +49,7 @@ static void set_gate(struct wb_cache *c, bool shut)
 /* Back to the log. Held writes go on. */
 static void open_log(struct wb_cache *c)
 {
-	WRITE_ONCE(c->flush_backing, false);
+	WRITE_ONCE(c->past_log, false);
 	set_gate(c, false);
 	WRITE_ONCE(c->mode, WB_MODE_WRITEBACK);
 	wb_flush_kick(c);
@@ -64,22 +69,18 @@ static bool all_migrated(struct wb_cache *c)
 }
 
 /*
- * The log is empty and shut: forget the clean copies too, for writes are about to go past them.
- * Reads go on meanwhile. So it begins with the oldest segment, in the slot that is next: a newer
- * copy that left the index before an older one of its block would bring that up.
+ * Reads are going to look into the index again, where nobody told of the writes past the log: what
+ * it has is forgotten first, in any order, for nobody looks. Return: false if it has to stop.
  */
-static void forget_copies(struct wb_cache *c)
+static bool forget_copies(struct wb_cache *c)
 {
-	const struct wb_geom *g = &c->super.geom;
-	u64 first, n;
+	u64 slot = c->super.geom.nr_slots;
 
-	spin_lock_irq(&c->log.lock);
-	first = c->log.order.prepared + 1;
-	spin_unlock_irq(&c->log.lock);
-	for (n = 0; n < g->nr_slots; n++) {
-		wb_purge_slot(c, wb_slot_of(g, first + n));
+	while (slot && !READ_ONCE(c->migrator->stop)) {
+		wb_purge_slot(c, --slot);
 		cond_resched();
 	}
+	return !slot;
 }
 
 int wb_drain_step(struct wb_cache *c)
@@ -100,8 +101,7 @@ int wb_drain_step(struct wb_cache *c)
 	err = wb_record_sync(c);
 	if (err)
 		return err;
-	forget_copies(c);
-	WRITE_ONCE(c->flush_backing, true);
+	WRITE_ONCE(c->past_log, true);
 	smp_store_release(&c->mode, WB_MODE_DRAINED);
 	WRITE_ONCE(c->draining, false);
 	wb_info(c, "drained: all data is on the backing device, writes go through to it until undrain");
@@ -115,7 +115,7 @@ void wb_drain_failed(struct wb_cache *c)
 	if (READ_ONCE(c->mode) != WB_MODE_HOLD)
 		return;
 	/* Writers need not suffer for a drain that does not get on. */
-	if (READ_ONCE(c->flush_backing)) {
+	if (READ_ONCE(c->past_log)) {
 		WRITE_ONCE(c->mode, WB_MODE_DRAINED);
 		wb_flush_kick(c);
 	} else {
@@ -139,12 +139,22 @@ static void undrain_failed(struct wb_cache *c)
 bool wb_undrain_step(struct wb_cache *c)
 {
 	/* A drain that had come to HOLD and no further: nothing went past the log. */
-	if (READ_ONCE(c->mode) == WB_MODE_HOLD && !READ_ONCE(c->flush_backing))
+	if (READ_ONCE(c->mode) == WB_MODE_HOLD && !READ_ONCE(c->past_log))
 		open_log(c);
+	if (READ_ONCE(c->mode) == WB_MODE_DRAINED && !forget_copies(c))
+		return false;	/* the next start kicks */
 	if (READ_ONCE(c->mode) != WB_MODE_WRITEBACK) {
 		WRITE_ONCE(c->mode, WB_MODE_HOLD);
-		/* The mode before the count: enter_through() does it the other way round. */
+		/*
+		 * The mode before the count, and before what is wanted by now: enter_through() and
+		 * wb_drain() do it the other way round.
+		 */
 		smp_mb();
+		if (!READ_ONCE(c->undrain)) {
+			WRITE_ONCE(c->mode, WB_MODE_DRAINED);
+			wb_flush_kick(c);
+			return true;
+		}
 		if (atomic_read(&c->through))
 			return false;	/* the last one kicks */
 		/* From here on FLUSH goes to the log: what was written before it must be durable. */

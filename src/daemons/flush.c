@@ -422,7 +422,7 @@ int wb_map_flush(struct wb_cache *c, struct bio *bio)
 	if (unlikely(READ_ONCE(c->through_lost)))
 		return DM_MAPIO_KILL;
 	/* The log is empty then; what was acknowledged went to the backing device. */
-	if (READ_ONCE(c->flush_backing)) {
+	if (READ_ONCE(c->past_log)) {
 		wb_bio(bio)->kind = WB_BIO_FLUSH_BACKING;
 		wb_bio(bio)->need = atomic64_read(&c->through_done);
 		bio_set_dev(bio, c->backing);
