@@ -15,6 +15,7 @@
 #define POLL_SECONDS		0.25
 #define LINE_SECONDS		5	/* between lines where there is no terminal */
 #define STALLED_SECONDS		30	/* a device with errors that stands still is given up */
+#define UNDRAIN_SECONDS		10	/* to wait for the end of an undrain */
 
 struct watch {
 	struct dm_device *d;
@@ -201,6 +202,38 @@ int verb_drain(const struct args *a, const struct options *o)
 	return rc;
 }
 
+/* A large cache takes longer than anybody likes to wait for; it serves its users meanwhile. */
+static int watch_undrain(struct dm_device *d)
+{
+	struct timespec pause = { .tv_nsec = (long)(POLL_SECONDS * 1e9) };
+	double begin = now();
+	struct state s;
+	int rc;
+
+	for (;;) {
+		rc = dm_refresh(d);
+		if (!rc)
+			rc = state_parse(&s, d);
+		if (rc)
+			return rc;
+		if (!state_is(s.caching, "drained")) {
+			printf("%s caches writes\n", d->name);
+			return RC_OK;
+		}
+		if (now() - begin >= UNDRAIN_SECONDS)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	if (!state_is(s.health, "ok")) {
+		err("%s is still drained, and its health is %s: the kernel log says whether it stays "
+		    "so, and why", d->name, s.health);
+		return RC_DEVICE;
+	}
+	printf("%s will cache writes when it has forgotten its old copies; '" TOOL_NAME
+	       " status %s' shows that\n", d->name, d->name);
+	return RC_OK;
+}
+
 int verb_undrain(const struct args *a, const struct options *o)
 {
 	struct dm_device d;
@@ -211,7 +244,7 @@ int verb_undrain(const struct args *a, const struct options *o)
 		return rc;
 	rc = dm_send(d.name, "undrain", 0);
 	if (!rc)
-		printf("%s caches writes\n", d.name);
+		rc = watch_undrain(&d);
 	dm_device_free(&d);
 	return rc;
 }
