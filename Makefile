@@ -56,7 +56,7 @@ help:
 	@echo "make test-fast       those that take little time"
 	@echo "make soak            all tests, and those that take very long"
 	@echo "make mutants         which test notices which deliberate defect (MUTANTS=\"name ...\", KIND=unit|sim|fuzz|guest)"
-	@echo "make test-sanitizer  the cases on kernels that look for bugs (KASAN, lockdep), built here"
+	@echo "make test-sanitizer  the cases on kernels that look for bugs, built here (SANITIZERS=\"kasan lockdep\"; smp, kcsan)"
 	@echo "make bench           measure it beside other caches (ROWS=\"w4k-qd1 ...\" TARGETS=\"zero writeboost ...\")"
 	@echo "make bench-doc       doc/benchmarks.md, from the results of make bench"
 	@echo "make clean           remove what was built; distclean: what was downloaded, too"
@@ -191,7 +191,7 @@ test-fast:
 	@BUILD=$(BUILD) dkms-test/run --tier fast
 
 test-sanitizer:
-	@BUILD=$(BUILD) dkms-test/sanitize/run
+	@BUILD=$(BUILD) dkms-test/sanitize/run $(SANITIZERS)
 
 soak:
 	@BUILD=$(BUILD) dkms-test/rig/setup packages
