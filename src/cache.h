@@ -408,6 +408,8 @@ void wb_io_read_copies(struct block_device *bdev, u64 first, u64 second,
 		       void *const block[WB_NR_COPIES], const void *copies[WB_NR_COPIES]);
 int wb_io_flush(struct block_device *bdev);
 int wb_flush_backing(struct wb_cache *c);
+bool wb_through_flushed(struct wb_cache *c, s64 nr);
+void wb_through_lost(struct wb_cache *c);
 
 /* Hand a bio to a slow path, which owns it from then on. Allocates nothing. */
 static inline int wb_go_slow(struct wb_cache *c, struct workqueue_struct *wq, struct bio *bio,

@@ -91,6 +91,43 @@ void wb_io_read_copies(struct block_device *bdev, u64 first, u64 second,
 	}
 }
 
+/**
+ * wb_through_flushed() - a flush succeeded that covered the first @nr writes that went past the log
+ * @c: the cache
+ * @nr: in mode drained, of through_done
+ *
+ * Context: any. Return: false if a flush of our own has failed before, which may have lost some of
+ * them: the device may have begun with this one after that.
+ */
+bool wb_through_flushed(struct wb_cache *c, s64 nr)
+{
+	unsigned long flags;
+	bool lost;
+
+	spin_lock_irqsave(&c->through_lock, flags);
+	c->through_flushed = max(c->through_flushed, nr);
+	lost = c->through_lost;
+	spin_unlock_irqrestore(&c->through_lock, flags);
+	return !lost;
+}
+
+/**
+ * wb_through_lost() - a flush of the backing device failed, and no user is told of that
+ * @c: the cache
+ *
+ * It may have taken what went past the log in mode drained and was not flushed yet. If there is any,
+ * no FLUSH succeeds from now on. Context: any.
+ */
+void wb_through_lost(struct wb_cache *c)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->through_lock, flags);
+	if (READ_ONCE(c->past_log) && atomic64_read(&c->through_done) > c->through_flushed)
+		WRITE_ONCE(c->through_lost, true);
+	spin_unlock_irqrestore(&c->through_lock, flags);
+}
+
 struct backing_flush {
 	struct wb_cache *c;
 	struct completion done;
@@ -104,15 +141,10 @@ static void backing_flush_endio(struct bio *bio)
 {
 	struct backing_flush *f = bio->bi_private;
 	struct wb_cache *c = f->c;
-	unsigned long flags;
 
 	if (bio->bi_status) {
 		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
-		spin_lock_irqsave(&c->through_lock, flags);
-		if (READ_ONCE(c->past_log) &&
-		    atomic64_read(&c->through_done) > c->through_flushed)
-			WRITE_ONCE(c->through_lost, true);
-		spin_unlock_irqrestore(&c->through_lock, flags);
+		wb_through_lost(c);
 		atomic_inc(&c->backing_flush_failures);
 	}
 	complete(&f->done);

@@ -369,23 +369,6 @@ int wb_map_read(struct wb_cache *c, struct bio *bio)
 	}
 }
 
-/*
- * A FLUSH succeeded that covered the first @nr writes that went past the log. Return: false if a
- * flush of our own has failed before, which may have lost some of them: the device may have begun
- * with this one after that.
- */
-static bool through_flushed(struct wb_cache *c, s64 nr)
-{
-	unsigned long flags;
-	bool lost;
-
-	spin_lock_irqsave(&c->through_lock, flags);
-	c->through_flushed = max(c->through_flushed, nr);
-	lost = c->through_lost;
-	spin_unlock_irqrestore(&c->through_lock, flags);
-	return !lost;
-}
-
 /* A request to the backing device ended; @bad: with an error of the device. */
 static void backing_ended(struct wb_cache *c, struct bio *bio, bool bad)
 {
@@ -417,7 +400,7 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 		return DM_ENDIO_INCOMPLETE;
 	case WB_BIO_FLUSH_BACKING:
 		if (likely(!*status)) {
-			if (!through_flushed(c, wb->need))
+			if (!wb_through_flushed(c, wb->need))
 				*status = BLK_STS_IOERR;
 		} else {
 			backing_ended(c, bio, bad);
@@ -433,6 +416,9 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 		break;
 	case WB_BIO_BYPASS:
 		backing_ended(c, bio, bad);
+		/* Its user is not told of a flush that failed with it, for it is written again. */
+		if (unlikely(bad))
+			wb_through_lost(c);
 		return wb_bypass_end(c, bio, bad);
 	case WB_BIO_BACKING:
 		backing_ended(c, bio, bad);

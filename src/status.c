@@ -42,6 +42,7 @@ static unsigned int emit_state(struct wb_target *t, char *result, unsigned int m
 	struct wb_cache *c = t->cache;
 	u64 used = 0, dirty = 0, current_id = 0, durable = 0, migrated = 0;
 	enum wb_health health = t->health;
+	bool drained = false;
 	unsigned int sz = 0;
 
 	if (c) {
@@ -52,9 +53,11 @@ static unsigned int emit_state(struct wb_target *t, char *result, unsigned int m
 		migrated = c->log.order.migrated;
 		spin_unlock_irq(&c->log.lock);
 		health = READ_ONCE(c->health);
+		/* Until an undrain has really come to its end; and not when a drain has still to end it. */
+		drained = READ_ONCE(c->past_log) && !READ_ONCE(c->draining);
 	}
 	DMEMIT("1 %s %s %llu %llu %llu %llu %llu %llu %llu", health_names[health],
-	       c && READ_ONCE(c->mode) == WB_MODE_DRAINED ? "drained" : "writeback",
+	       drained ? "drained" : "writeback",
 	       g->nr_slots * (g->slot_blocks - 1), used, dirty, used - dirty, current_id,
 	       max(durable, migrated), migrated);
 	return sz;

@@ -143,23 +143,30 @@ static int drain(struct dm_device *d, const struct options *o)
 {
 	struct watch w = { .d = d };
 	char took[TEXT_LEN];
+	bool was_drained;
 	int rc;
 
 	rc = state_parse(&w.s, d);
 	if (rc)
 		return rc;
-	if (state_is(w.s.caching, "drained")) {
-		printf("%s is drained already\n", d->name);
-		return RC_OK;
-	}
+	was_drained = state_is(w.s.caching, "drained");
 	if (d->suspended) {
 		err("%s is suspended: it cannot drain before it is resumed (dmsetup resume %s)",
 		    d->name, d->name);
 		return RC_BUSY;
 	}
+	/* Also if it is drained: an undrain may be under way. */
 	rc = dm_send(d->name, "drain", 0);
+	if (!rc)
+		rc = dm_refresh(d);
+	if (!rc)
+		rc = state_parse(&w.s, d);
 	if (rc)
 		return rc;
+	if (was_drained && state_is(w.s.caching, "drained")) {
+		printf("%s is drained already\n", d->name);
+		return RC_OK;
+	}
 	w.terminal = isatty(STDOUT_FILENO);
 	w.begin = now();
 	w.last_line = w.begin;
@@ -202,8 +209,11 @@ int verb_drain(const struct args *a, const struct options *o)
 	return rc;
 }
 
-/* A large cache takes longer than anybody likes to wait for; it serves its users meanwhile. */
-static int watch_undrain(struct dm_device *d)
+/*
+ * A large cache takes longer than anybody likes to wait for; it serves its users meanwhile. @before:
+ * its state, to tell whether something fails.
+ */
+static int watch_undrain(struct dm_device *d, const struct state *before)
 {
 	struct timespec pause = { .tv_nsec = (long)(POLL_SECONDS * 1e9) };
 	double begin = now();
@@ -220,31 +230,34 @@ static int watch_undrain(struct dm_device *d)
 			printf("%s caches writes\n", d->name);
 			return RC_OK;
 		}
-		if (now() - begin >= UNDRAIN_SECONDS)
+		if (interrupted || now() - begin >= UNDRAIN_SECONDS)
 			break;
 		nanosleep(&pause, NULL);
 	}
-	if (!state_is(s.health, "ok")) {
-		err("%s is still drained, and its health is %s: the kernel log says whether it stays "
-		    "so, and why", d->name, s.health);
+	if (s.n[S_BACKING_ERRORS] > before->n[S_BACKING_ERRORS]) {
+		err("%s is still drained, and its backing device has errors: the kernel log says whether "
+		    "it stays so, and why", d->name);
 		return RC_DEVICE;
 	}
 	printf("%s will cache writes when it has forgotten its old copies; '" TOOL_NAME
 	       " status %s' shows that\n", d->name, d->name);
-	return RC_OK;
+	return interrupted ? RC_INTERRUPTED : RC_OK;
 }
 
 int verb_undrain(const struct args *a, const struct options *o)
 {
 	struct dm_device d;
+	struct state before;
 	int rc = find(a->v[0], &d);
 
 	(void)o;
 	if (rc)
 		return rc;
-	rc = dm_send(d.name, "undrain", 0);
+	rc = state_parse(&before, &d);
 	if (!rc)
-		rc = watch_undrain(&d);
+		rc = dm_send(d.name, "undrain", 0);
+	if (!rc)
+		rc = watch_undrain(&d, &before);
 	dm_device_free(&d);
 	return rc;
 }

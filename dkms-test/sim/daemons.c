@@ -629,7 +629,7 @@ static bool forget_slot(struct sim *s)
 {
 	u32 slot, place;
 
-	if (s->mig.forgotten == s->geom.nr_slots)
+	if (s->mig.forgotten == s->geom.nr_slots || !s->undrain)
 		return false;
 	slot = s->mig.forgotten++;
 	for (place = slot << s->index.slot_shift; place < (slot + 1) << s->index.slot_shift; place++)
@@ -745,6 +745,7 @@ static void undrain_flushed(struct sim *s, bool ok)
 {
 	s->mig.state = M_IDLE;
 	if (ok) {
+		s->through_flushed = s->through_done;
 		open_log(s);
 		return;
 	}
@@ -767,6 +768,12 @@ bool migrate_step(struct sim *s)
 			return false;
 		if (s->undrain)
 			return undrain_step(s);
+		if (s->past_log && (s->mode == HOLD || s->draining)) {
+			s->mode = DRAINED;
+			s->draining = false;
+			trace("still drained");
+			return true;
+		}
 		if (s->failed)
 			return false;
 		if (drain_begins(s) || begin_batch(s))
@@ -816,14 +823,16 @@ bool migrate_step(struct sim *s)
 		if (s->record_failed) {
 			m->state = M_IDLE;
 			batch_failed(s);
-		} else {
+		} else if (s->draining) {
 			drained(s);
+		} else {
+			m->state = M_IDLE;
 		}
 		return true;
 	case M_FORGET:
 		if (!forget_slot(s)) {
 			m->state = M_IDLE;
-			s->mode = s->undrain ? HOLD : DRAINED;
+			s->mode = HOLD;
 		}
 		return true;
 	}

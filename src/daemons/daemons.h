@@ -108,7 +108,12 @@ void wb_drain(struct wb_cache *c, bool drain);
 int wb_drain_step(struct wb_cache *c);
 void wb_drain_failed(struct wb_cache *c);
 
-/* Migrate daemon only; sleeps. Return: whether undraining is over; the last write in flight kicks. */
+/*
+ * wb_undrain_step() - if that is wanted, one step from mode drained back to the log
+ *
+ * Migrate daemon only; sleeps. Return: whether other work may be done. If not, somebody kicks: the
+ * last write that goes past the log, or the next start.
+ */
 bool wb_undrain_step(struct wb_cache *c);
 
 /* ../bypass.c */

@@ -70,13 +70,14 @@ static bool all_migrated(struct wb_cache *c)
 
 /*
  * Reads are going to look into the index again, where nobody told of the writes past the log: what
- * it has is forgotten first, in any order, for nobody looks. Return: false if it has to stop.
+ * it has is forgotten first, in any order, for no read looks. Return: false if it is to stop, or
+ * need not be done any more.
  */
 static bool forget_copies(struct wb_cache *c)
 {
 	u64 slot = c->super.geom.nr_slots;
 
-	while (slot && !READ_ONCE(c->migrator->stop)) {
+	while (slot && !READ_ONCE(c->migrator->stop) && READ_ONCE(c->undrain)) {
 		wb_purge_slot(c, --slot);
 		cond_resched();
 	}
@@ -101,6 +102,8 @@ int wb_drain_step(struct wb_cache *c)
 	err = wb_record_sync(c);
 	if (err)
 		return err;
+	if (!READ_ONCE(c->draining))
+		return 0;	/* taken back meanwhile: undrain opens the log */
 	WRITE_ONCE(c->past_log, true);
 	smp_store_release(&c->mode, WB_MODE_DRAINED);
 	WRITE_ONCE(c->draining, false);
@@ -110,17 +113,28 @@ int wb_drain_step(struct wb_cache *c)
 	return 0;
 }
 
+/* Writers need not suffer for a drain that does not get on. */
 void wb_drain_failed(struct wb_cache *c)
 {
-	if (READ_ONCE(c->mode) != WB_MODE_HOLD)
-		return;
-	/* Writers need not suffer for a drain that does not get on. */
-	if (READ_ONCE(c->past_log)) {
-		WRITE_ONCE(c->mode, WB_MODE_DRAINED);
-		wb_flush_kick(c);
-	} else {
+	if (READ_ONCE(c->mode) == WB_MODE_HOLD && !READ_ONCE(c->past_log))
 		open_log(c);
-	}
+}
+
+/* Back to mode drained, which an undrain had not left yet: all is still on the backing device. */
+static void stay_drained(struct wb_cache *c)
+{
+	WRITE_ONCE(c->mode, WB_MODE_DRAINED);
+	WRITE_ONCE(c->draining, false);
+	wb_event(c);
+	wb_flush_kick(c);
+}
+
+/* Return: true, for an undrain that has come to its end, whatever that is. */
+static bool undrain_ends(struct wb_cache *c)
+{
+	WRITE_ONCE(c->undrain, false);
+	wb_event(c);
+	return true;
 }
 
 /*
@@ -138,37 +152,43 @@ static void undrain_failed(struct wb_cache *c)
 
 bool wb_undrain_step(struct wb_cache *c)
 {
-	/* A drain that had come to HOLD and no further: nothing went past the log. */
-	if (READ_ONCE(c->mode) == WB_MODE_HOLD && !READ_ONCE(c->past_log))
-		open_log(c);
-	if (READ_ONCE(c->mode) == WB_MODE_DRAINED && !forget_copies(c))
-		return false;	/* the next start kicks */
-	if (READ_ONCE(c->mode) != WB_MODE_WRITEBACK) {
-		WRITE_ONCE(c->mode, WB_MODE_HOLD);
-		/*
-		 * The mode before the count, and before what is wanted by now: enter_through() and
-		 * wb_drain() do it the other way round.
-		 */
-		smp_mb();
-		if (!READ_ONCE(c->undrain)) {
-			WRITE_ONCE(c->mode, WB_MODE_DRAINED);
-			wb_flush_kick(c);
-			return true;
-		}
-		if (atomic_read(&c->through))
-			return false;	/* the last one kicks */
-		/* From here on FLUSH goes to the log: what was written before it must be durable. */
-		if (wb_flush_backing(c)) {
-			undrain_failed(c);
-			WRITE_ONCE(c->mode, WB_MODE_DRAINED);
-			wb_flush_kick(c);
-			WRITE_ONCE(c->undrain, false);
-			return true;
-		}
-		open_log(c);
-		wb_info(c, "writes go through the log again");
-		wb_event(c);
+	enum wb_mode mode = READ_ONCE(c->mode);
+
+	if (!READ_ONCE(c->undrain)) {
+		/* A drain has taken it back. */
+		if (READ_ONCE(c->past_log) && (mode == WB_MODE_HOLD || READ_ONCE(c->draining)))
+			stay_drained(c);
+		return true;
 	}
-	WRITE_ONCE(c->undrain, false);
-	return true;
+	/* Perhaps a drain had come to HOLD and no further: nothing went past the log. */
+	if (!READ_ONCE(c->past_log)) {
+		if (mode == WB_MODE_HOLD)
+			open_log(c);
+		return undrain_ends(c);
+	}
+	if (mode == WB_MODE_DRAINED && !forget_copies(c) && READ_ONCE(c->undrain))
+		return false;	/* the next start kicks */
+	WRITE_ONCE(c->mode, WB_MODE_HOLD);
+	/*
+	 * The mode before the count, and before what is wanted by now: enter_through() and wb_drain()
+	 * do it the other way round.
+	 */
+	smp_mb();
+	if (!READ_ONCE(c->undrain)) {
+		stay_drained(c);
+		return true;
+	}
+	if (atomic_read(&c->through))
+		return false;	/* the last one kicks */
+	/* From here on FLUSH goes to the log: what was written before it must be durable. */
+	if (wb_flush_backing(c)) {
+		undrain_failed(c);
+		WRITE_ONCE(c->mode, WB_MODE_DRAINED);
+		wb_flush_kick(c);
+		return undrain_ends(c);
+	}
+	wb_through_flushed(c, atomic64_read(&c->through_done));
+	open_log(c);
+	wb_info(c, "writes go through the log again");
+	return undrain_ends(c);
 }

@@ -395,7 +395,7 @@ static void migrate_work(struct work_struct *work)
 
 	if (READ_ONCE(m->stop))
 		return;		/* kicked by who had not seen it yet */
-	if (READ_ONCE(c->undrain) && !wb_undrain_step(c))
+	if (!wb_undrain_step(c))
 		return;
 	while (!READ_ONCE(m->stop) && !wb_failed(c)) {
 		if (time_before(jiffies, m->retry_at)) {
