@@ -57,9 +57,12 @@ wait_for 20 migrated
 expect_data a 0 48 $backing
 
 # outage SIGNAL: begins; the load goes on until after its end. No write or fsync may take as long as one that waits for the
-# backing device would, for the cache device is well; this machine may stand still for a second or two. It is paced, so that the log has room for all of it.
+# backing device would, for the cache device is well; this machine may stand still for a second or two. It is paced, so that
+# the log has room for all of it, and for the blocks that are read meanwhile, if they are among the newest when it begins.
 outage()
 {
+	write_data a 0 64
+	wait_for 20 migrated
 	signal_server $1
 	began=$(uptime_ms)
 	fio --name=load --filename=/dev/mapper/wb --offset=16m --size=16m --rw=randwrite --bs=4k --rate=300k --fsync=32 \
