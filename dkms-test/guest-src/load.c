@@ -372,12 +372,27 @@ static void tell_operations(const struct verdict *v, u64 at)
 	}
 }
 
+/*
+ * May sector @at be torn? What a disk that tears sectors leaves of one that was being discarded, and
+ * written back by migration at the same moment, nobody relies on.
+ */
+static bool may_be_torn(const struct verdict *v, u64 at)
+{
+	u32 w = owner(at);
+	struct op op;
+
+	if (!v->hanging[w])
+		return false;
+	op = nth_op(plan.life, w, v->hanging[w] - 1);
+	return op.kind == DISCARD && at >= op.sector && at < op.sector + op.nr;
+}
+
 static void read_all(int dev, struct verdict *v)
 {
 	u8 *buf = io_alloc(MAX_IO * SECTOR);
 	const char *bad;
 	struct stamp s;
-	u64 at;
+	u64 at, first;
 	u32 nr, i, w;
 	int err;
 
@@ -389,6 +404,18 @@ static void read_all(int dev, struct verdict *v)
 			    (unsigned long long)at, strerror(err));
 		for (i = 0; i < nr; i++) {
 			bad = stamp_read(buf + i * SECTOR, at + i, &s);
+			if (bad && stamp_is_torn(bad) && may_be_torn(v, at + i)) {
+				/* Something definite again, for the lives to come. */
+				first = (at + i) / plan.grain * plan.grain;
+				memset(buf + (first - at) * SECTOR, 0, plan.grain * SECTOR);
+				err = write_sectors(dev, buf + (first - at) * SECTOR, first, plan.grain,
+						    true);
+				if (err)
+					die("life %u: writing sector %llu, which was torn: %s", plan.life,
+					    (unsigned long long)first, strerror(err));
+				i = (u32)(first - at) - 1;
+				continue;
+			}
 			if (bad)
 				tell_operations(v, at + i);
 			if (bad)
