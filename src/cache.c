@@ -303,7 +303,8 @@ void wb_cache_stop(struct wb_cache *c)
 	WRITE_ONCE(c->running, false);
 	flush_work(&c->record_work);
 	wb_flush_stop(c);
-	cancel_work_sync(&c->event_work);
+	if (cancel_work_sync(&c->event_work))
+		wb_send_event(c);
 	flush_workqueue(c->slow_wq);
 	wb_status_counts(c, &used, &dirty);
 	wb_info(c, "stopped with %llu dirty blocks on the cache device", dirty);

@@ -158,8 +158,8 @@ struct wb_migrator;
  * @past_log: users go past the log, readers and FLUSH too: in mode drained, and until undrain has
  * flushed the backing device
  * @through: writes in flight in mode drained
- * @through_done: those that completed; @through_flushed: of these, how many a FLUSH has covered since
- * @through_lost: a flush of our own that covered others of them failed: no FLUSH succeeds any more
+ * @through_done: those that completed; @through_flushed: of these, how many a flush has covered since
+ * @through_lost: one that covered others of them failed, and no user was told: no FLUSH succeeds any more
  * @through_lock: of these two, for one of two flushes may fail while the other succeeds
  * @backing_flush_failures: what was written there and not flushed before may be lost
  * @tight: the log is in its last part, the reserve: a stream of writes may go past it (bypass.c)
@@ -408,6 +408,7 @@ void wb_io_read_copies(struct block_device *bdev, u64 first, u64 second,
 		       void *const block[WB_NR_COPIES], const void *copies[WB_NR_COPIES]);
 int wb_io_flush(struct block_device *bdev);
 int wb_flush_backing(struct wb_cache *c);
+int wb_flush_past_log(struct wb_cache *c);
 bool wb_through_flushed(struct wb_cache *c, s64 nr);
 void wb_through_lost(struct wb_cache *c);
 

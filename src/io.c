@@ -96,8 +96,8 @@ void wb_io_read_copies(struct block_device *bdev, u64 first, u64 second,
  * @c: the cache
  * @nr: in mode drained, of through_done
  *
- * Context: any. Return: false if a flush of our own has failed before, which may have lost some of
- * them: the device may have begun with this one after that.
+ * Context: any. Return: false if one has failed before that no user was told of (through_lost): it may
+ * have lost some of them, and the device may have begun with this one after that.
  */
 bool wb_through_flushed(struct wb_cache *c, s64 nr)
 {
@@ -174,6 +174,19 @@ int wb_flush_backing(struct wb_cache *c)
 	err = bio.bi_status ? -EIO : 0;
 	bio_uninit(&bio);
 	return err;
+}
+
+/**
+ * wb_flush_past_log() - make durable what went past the log in mode drained
+ * @c: the cache
+ *
+ * Context: sleeps. Counts errors. Return: 0 or -EIO.
+ */
+int wb_flush_past_log(struct wb_cache *c)
+{
+	s64 nr = atomic64_read(&c->through_done);
+
+	return wb_flush_backing(c) || !wb_through_flushed(c, nr) ? -EIO : 0;
 }
 
 /* Context: sleeps. Return: 0 or -EIO. */

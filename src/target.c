@@ -389,7 +389,7 @@ static int simple_message(struct wb_cache *c, const char *what)
 		wb_err(c, "is suspended: resume it before the message '%s'", what);
 		err = -EBUSY;
 	} else if (!strcmp(what, "flush")) {
-		err = READ_ONCE(c->mode) == WB_MODE_DRAINED ? 0 : wb_flush_all(c, false);
+		err = READ_ONCE(c->past_log) ? wb_flush_past_log(c) : wb_flush_all(c, false);
 		err = err ?: wb_record_sync(c);
 	} else {
 		wb_drain(c, !strcmp(what, "drain"));

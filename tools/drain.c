@@ -85,7 +85,9 @@ static int gave_up(const struct watch *w, double t)
 	char cache[256], backing[256];
 	bool stalled = t - w->last_progress > STALLED_SECONDS;
 
-	if (!state_is(w->s.health, "failed") && !(state_is(w->s.health, "degraded") && stalled))
+	/* With nothing dirty it may be on its way back to mode drained, from an undrain. */
+	if (!(state_is(w->s.health, "failed") && w->s.n[S_DIRTY]) &&
+	    !(!state_is(w->s.health, "ok") && stalled))
 		return RC_OK;
 	device_name_of(w->d->cache, cache, sizeof(cache));
 	device_name_of(w->d->backing, backing, sizeof(backing));
@@ -230,9 +232,14 @@ static int watch_undrain(struct dm_device *d, const struct state *before)
 			printf("%s caches writes\n", d->name);
 			return RC_OK;
 		}
-		if (interrupted || now() - begin >= UNDRAIN_SECONDS)
+		if (interrupted || state_is(s.health, "failed") || now() - begin >= UNDRAIN_SECONDS)
 			break;
 		nanosleep(&pause, NULL);
+	}
+	if (state_is(s.health, "failed")) {
+		err("%s stays drained: its cache device has failed. Replace that, and create it again",
+		    d->name);
+		return RC_DEVICE;
 	}
 	if (s.n[S_BACKING_ERRORS] > before->n[S_BACKING_ERRORS]) {
 		err("%s is still drained, and its backing device has errors: the kernel log says whether "

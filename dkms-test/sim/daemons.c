@@ -832,7 +832,9 @@ bool migrate_step(struct sim *s)
 	case M_FORGET:
 		if (!forget_slot(s)) {
 			m->state = M_IDLE;
-			s->mode = HOLD;
+			/* The log must not be opened while some are left, whatever is wanted by now. */
+			if (m->forgotten == s->geom.nr_slots)
+				s->mode = HOLD;
 		}
 		return true;
 	}

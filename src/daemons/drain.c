@@ -25,8 +25,10 @@ void wb_drain(struct wb_cache *c, bool drain)
 	if (drain) {
 		WRITE_ONCE(c->undrain, false);
 		smp_mb();	/* with that of wb_undrain_step(), which looks the other way round */
-		if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
+		if (READ_ONCE(c->mode) == WB_MODE_DRAINED) {
+			wb_event(c);
 			return;
+		}
 		WRITE_ONCE(c->draining, true);
 	} else {
 		WRITE_ONCE(c->draining, false);
@@ -84,10 +86,23 @@ static bool forget_copies(struct wb_cache *c)
 	return !slot;
 }
 
+/* Back to mode drained, which an undrain had not left yet: all is still on the backing device. */
+static void stay_drained(struct wb_cache *c)
+{
+	WRITE_ONCE(c->mode, WB_MODE_DRAINED);
+	WRITE_ONCE(c->draining, false);
+	wb_event(c);
+	wb_flush_kick(c);
+}
+
 int wb_drain_step(struct wb_cache *c)
 {
 	int err;
 
+	if (READ_ONCE(c->past_log)) {
+		stay_drained(c);
+		return 0;
+	}
 	if (READ_ONCE(c->mode) == WB_MODE_WRITEBACK) {
 		err = wb_flush_all(c, true);
 		if (err)
@@ -118,15 +133,6 @@ void wb_drain_failed(struct wb_cache *c)
 {
 	if (READ_ONCE(c->mode) == WB_MODE_HOLD && !READ_ONCE(c->past_log))
 		open_log(c);
-}
-
-/* Back to mode drained, which an undrain had not left yet: all is still on the backing device. */
-static void stay_drained(struct wb_cache *c)
-{
-	WRITE_ONCE(c->mode, WB_MODE_DRAINED);
-	WRITE_ONCE(c->draining, false);
-	wb_event(c);
-	wb_flush_kick(c);
 }
 
 /* Return: true, for an undrain that has come to its end, whatever that is. */
@@ -166,8 +172,19 @@ bool wb_undrain_step(struct wb_cache *c)
 			open_log(c);
 		return undrain_ends(c);
 	}
-	if (mode == WB_MODE_DRAINED && !forget_copies(c) && READ_ONCE(c->undrain))
-		return false;	/* the next start kicks */
+	/* The log takes no writes any more. */
+	if (wb_failed(c)) {
+		wb_err(c, "the cache device has failed; staying in mode drained");
+		stay_drained(c);
+		return undrain_ends(c);
+	}
+	/* With some of them left the log must not be opened, whatever is wanted by now. */
+	if (mode == WB_MODE_DRAINED && !forget_copies(c)) {
+		if (READ_ONCE(c->undrain))
+			return false;
+		stay_drained(c);
+		return true;
+	}
 	WRITE_ONCE(c->mode, WB_MODE_HOLD);
 	/*
 	 * The mode before the count, and before what is wanted by now: enter_through() and wb_drain()
@@ -183,8 +200,7 @@ bool wb_undrain_step(struct wb_cache *c)
 	/* From here on FLUSH goes to the log: what was written before it must be durable. */
 	if (wb_flush_backing(c)) {
 		undrain_failed(c);
-		WRITE_ONCE(c->mode, WB_MODE_DRAINED);
-		wb_flush_kick(c);
+		stay_drained(c);
 		return undrain_ends(c);
 	}
 	wb_through_flushed(c, atomic64_read(&c->through_done));

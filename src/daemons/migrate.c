@@ -268,6 +268,9 @@ static void give_way(struct wb_migrator *m)
 	bool waited = false;
 
 	while (!READ_ONCE(m->stop)) {
+		/* An end to the drain that this is for: what it held goes on, and there is no hurry. */
+		if (!READ_ONCE(m->c->past_log))
+			wb_undrain_step(m->c);
 		m->depth = wb_modulator_depth(m->c);
 		if (m->depth)
 			break;
