@@ -14,8 +14,8 @@
  * if there may have been any, with a flush: they may be of versions older than the one discarded.
  *
  * Until it is acknowledged a read may see what the backing device had before, as contents under a
- * discard may; and if a crash comes when the tombstone is durable, and on top of the discard
- * migration's writes are not, a disk that tears sectors leaves a mixture of the two.
+ * discard may; and if a crash comes when the tombstone is durable, and the backing device has not been
+ * discarded again, it shows what migration's writes in flight have left: an older version, or a part.
  *
  * Only whole blocks lose their copies; the ends of a discard that is not aligned are merely passed
  * down, and read as cached, or as the device says.

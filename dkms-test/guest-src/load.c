@@ -373,10 +373,10 @@ static void tell_operations(const struct verdict *v, u64 at)
 }
 
 /*
- * May sector @at be torn? What a disk that tears sectors leaves of one that was being discarded, and
- * written back by migration at the same moment, nobody relies on.
+ * Was sector @at being discarded when the life ended? Migration may have been writing a copy of it at
+ * the same moment, also an older one, and a disk may tear that; nobody relies on such a sector.
  */
-static bool may_be_torn(const struct verdict *v, u64 at)
+static bool being_discarded(const struct verdict *v, u64 at)
 {
 	u32 w = owner(at);
 	struct op op;
@@ -404,7 +404,7 @@ static void read_all(int dev, struct verdict *v)
 			    (unsigned long long)at, strerror(err));
 		for (i = 0; i < nr; i++) {
 			bad = stamp_read(buf + i * SECTOR, at + i, &s);
-			if (bad && stamp_is_torn(bad) && may_be_torn(v, at + i)) {
+			if (bad && stamp_is_torn(bad) && being_discarded(v, at + i)) {
 				/* Something definite again, for the lives to come. */
 				first = (at + i) / plan.grain * plan.grain;
 				memset(buf + (first - at) * SECTOR, 0, plan.grain * SECTOR);
@@ -459,6 +459,8 @@ static const char *judge(const struct verdict *v, u64 at)
 	const struct base *s = &v->seen[at];
 	struct op op;
 
+	if (being_discarded(v, at))
+		return NULL;
 	if (!s->op && v->discarded[at] > v->must[at])
 		return NULL;
 	if (s->op && s->life == plan.life) {

@@ -12,8 +12,8 @@
  *   nothing else	only what was written to this place; of an earlier life only what had survived it.
  *
  * A discard may be undone: a sector whose last operation is one holds zeros, or what the last write
- * before it left there, if that has to be there; nothing older. Until it is acknowledged a sector may
- * also be torn.
+ * before it left there, if that has to be there; nothing older. Until it is acknowledged, what is there
+ * is anybody's guess.
  */
 #ifndef LOAD_H
 #define LOAD_H
