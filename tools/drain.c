@@ -219,6 +219,7 @@ static int watch_undrain(struct dm_device *d, const struct state *before)
 {
 	struct timespec pause = { .tv_nsec = (long)(POLL_SECONDS * 1e9) };
 	double begin = now();
+	char cache[256], backing[256];
 	struct state s;
 	int rc;
 
@@ -236,14 +237,16 @@ static int watch_undrain(struct dm_device *d, const struct state *before)
 			break;
 		nanosleep(&pause, NULL);
 	}
+	device_name_of(d->cache, cache, sizeof(cache));
+	device_name_of(d->backing, backing, sizeof(backing));
 	if (state_is(s.health, "failed")) {
-		err("%s stays drained: its cache device has failed. Replace that, and create it again",
-		    d->name);
+		err("%s stays drained: its cache device %s has failed; remove %s, replace that device, and "
+		    "create %s again", d->name, cache, d->name, d->name);
 		return RC_DEVICE;
 	}
 	if (s.n[S_BACKING_ERRORS] > before->n[S_BACKING_ERRORS]) {
-		err("%s is still drained, and its backing device has errors: the kernel log says whether "
-		    "it stays so, and why", d->name);
+		err("%s is still drained, and its backing device %s has errors: the kernel log says "
+		    "whether it stays so, and why", d->name, backing);
 		return RC_DEVICE;
 	}
 	printf("%s will cache writes when it has forgotten its old copies; '" TOOL_NAME

@@ -344,14 +344,10 @@ static void batch_failed(struct sim *s)
 {
 	trace("the batch failed");
 	s->mig.failures++;
-	if (s->mode == HOLD) {
-		if (s->past_log)
-			s->mode = DRAINED;
-		else {
-			s->gate = false;
-			log_open(s);
-			s->mode = WRITEBACK;
-		}
+	if (s->mode == HOLD && !s->past_log) {
+		s->gate = false;
+		log_open(s);
+		s->mode = WRITEBACK;
 	}
 	s->mig.state = M_IDLE;
 }

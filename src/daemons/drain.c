@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Draining: the way to mode drained and back. The migrate daemon takes these steps, between
- * batches.
+ * batches; an end to a drain that is under way also within one.
  *
  *   WRITEBACK ─▶ close the open segment, migrate all ─▶ HOLD ─▶ close and migrate the rest,
  *                (writers go on)                                record the log as empty
@@ -174,7 +174,7 @@ bool wb_undrain_step(struct wb_cache *c)
 	}
 	/* The log takes no writes any more. */
 	if (wb_failed(c)) {
-		wb_err(c, "the cache device has failed; staying in mode drained");
+		wb_err(c, "the cache device has failed, and the log takes no writes; staying in mode drained. Remove the device, replace the cache device, and create it again");
 		stay_drained(c);
 		return undrain_ends(c);
 	}
