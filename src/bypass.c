@@ -24,9 +24,9 @@
  *   No resurrection. A block without a copy in the index has none in the log that recovery could
  *   bring up, once all is durable: a copy leaves the index when a durable newer one covers it,
  *   whose turn comes later; or before a tombstone, which is durable by then; or when its slot is
- *   reused, and then both copies of the record call it migrated. Nor is migration still writing an
- *   older copy: its writes of a block end before the newest copy counts as migrated, and a discard
- *   waits for them.
+ *   reused, and then both copies of the record call it migrated; or at the end of mode drained, when
+ *   all was. Nor is migration still writing an older copy: its writes of a block end before the newest
+ *   copy counts as migrated, and a discard keeps them out.
  *
  *   Races. Two writes of one block under way at a time may be taken in either order, but in one,
  *   for good. If the other one is in the log, the index has its copy, whatever the disk holds in

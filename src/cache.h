@@ -436,6 +436,11 @@ int wb_map_discard(struct wb_cache *c, struct bio *bio);
 int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status);
 /* Go on with a deferred write. False: it cannot proceed yet. */
 bool wb_write_continue(struct wb_cache *c, struct bio *bio);
+/*
+ * May a write or discard go past the log, in mode drained? Then it is counted, until wb_end_bio() sees
+ * its WB_BIO_THROUGH end.
+ */
+bool wb_enter_through(struct wb_cache *c);
 /* Have any of the blocks from @block to before @end a copy in the log? Process context. */
 bool wb_any_copy(struct wb_cache *c, u64 block, u64 end);
 bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr, u32 *place, u64 *seq);

@@ -5,17 +5,19 @@
  * backing device holds by then; and the discard is passed down. It is acknowledged when the backing
  * device has done it.
  *
- * Order, if there are copies. The backing device's own discard, once, and a flush: if they fail the
- * copies stay, for they are the newest there is; and were the discard not durable when a copy goes,
- * a crash could bring up what the backing device had before that copy. The tombstone, for which there
- * may be no room yet. All copies older than it, once those who write them have published them, so
- * that memory and a recovery from the log come to the same. The wait for migration writes of these
- * blocks that are in flight. And the backing device again, for those have landed on the first one;
- * if there may have been any, with a flush: they may be of versions older than the one discarded.
+ * All the while migration is kept out of these blocks (segment/ranges.h): what it was writing there is
+ * done before, and what it will write is what the log has after. So whatever happens on the backing
+ * device under a discard was done by the discard.
+ *
+ * Order, if there are copies. The backing device's own discard, and a flush: if they fail the copies
+ * stay, for they are the newest there is; and were the discard not durable when a copy goes, a crash
+ * could bring up what the backing device had before that copy. The tombstone, for which there may be
+ * no room yet; then migration is let by, and the discard done again if it has been at these blocks.
+ * And all copies older than the tombstone go, once those who write them have published them, so that
+ * memory and a recovery from the log come to the same.
  *
  * Until it is acknowledged a read may see what the backing device had before, as contents under a
- * discard may; and if a crash comes when the tombstone is durable, and the backing device has not been
- * discarded again, it shows what migration's writes in flight have left: an older version, or a part.
+ * discard may. After a crash there is the newest version again, or what the discard has made of it.
  *
  * Only whole blocks lose their copies; the ends of a discard that is not aligned are merely passed
  * down, and read as cached, or as the device says.
@@ -81,36 +83,9 @@ static void wait_for_earlier(struct wb_cache *c, u64 seq)
 	}
 }
 
-/* Return: BLK_STS_OK, or why the discard has to end here. */
-static blk_status_t forget(struct wb_cache *c, u64 block, u64 end)
+/* The same discard on the backing device, by itself. Sleeps. */
+static blk_status_t pass_down(struct wb_cache *c, const struct bio *like)
 {
-	u32 tomb;
-	u64 seq;
-
-	/* With no room it waits, as a write would. In mode drained there is nothing to protect from. */
-	while (!wb_log_tombstone(c, block, end - block, &tomb, &seq)) {
-		if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
-			return BLK_STS_OK;
-		if (READ_ONCE(c->requeue))
-			return BLK_STS_DM_REQUEUE;
-		if (wb_log_hopeless(c))
-			return BLK_STS_IOERR;
-		wb_flush_kick(c);
-		wb_migrate_kick(c);
-		schedule_timeout_uninterruptible(1);
-	}
-	wait_for_earlier(c, seq);
-	drop_copies(c, block, end, tomb);
-	return BLK_STS_OK;
-}
-
-/*
- * The same discard on the backing device, by itself, and durable there: no flush failed meanwhile,
- * also none of somebody else's, who thus was told what this one has lost. Sleeps.
- */
-static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
-{
-	int failures = atomic_read(&c->backing_flush_failures);
 	blk_status_t status;
 	struct bio bio;
 
@@ -123,6 +98,18 @@ static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
 		wb_stat_add(c, WB_STAT_BACKING_ERRORS, 1);
 		wb_degrade(c);
 	}
+	return status;
+}
+
+/*
+ * And durable there: no flush failed meanwhile, also none of somebody else's, who thus was told what
+ * this one has lost.
+ */
+static blk_status_t pass_down_durably(struct wb_cache *c, const struct bio *like)
+{
+	int failures = atomic_read(&c->backing_flush_failures);
+	blk_status_t status = pass_down(c, like);
+
 	if (!status && (wb_flush_backing(c) ||
 			failures != atomic_read(&c->backing_flush_failures))) {
 		wb_degrade(c);
@@ -131,42 +118,62 @@ static blk_status_t try_discard(struct wb_cache *c, const struct bio *like)
 	return status;
 }
 
+/* Migration is kept out of @range. Return: how the discard has to end. */
+static blk_status_t forget(struct wb_cache *c, const struct bio *bio, u64 block, u64 end,
+			   struct wb_range *range)
+{
+	blk_status_t status = pass_down_durably(c, bio);
+	u32 tomb;
+	u64 seq;
+
+	/* With no room it waits, as a write would. In mode drained there is nothing to protect from. */
+	while (!status && !wb_log_tombstone(c, block, end - block, &tomb, &seq)) {
+		if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
+			return BLK_STS_OK;
+		if (READ_ONCE(c->requeue))
+			return BLK_STS_DM_REQUEUE;
+		if (wb_log_hopeless(c))
+			return BLK_STS_IOERR;
+		wb_flush_kick(c);
+		wb_migrate_kick(c);
+		if (wb_migrate_let_by(c, range))
+			status = pass_down_durably(c, bio);
+	}
+	if (status)
+		return status;
+	wait_for_earlier(c, seq);
+	drop_copies(c, block, end, tomb);
+	return BLK_STS_OK;
+}
+
 static void discard_work(struct work_struct *work)
 {
 	struct bio *bio = wb_slow_bio(work);
 	struct wb_cache *c = wb_bio(bio)->c;
 	u64 first = bio->bi_iter.bi_sector, last = bio_end_sector(bio), block, end;
-	u64 mark = wb_migrate_mark(c);
+	struct wb_range range;
 
 	block = (first + WB_BLOCK_SECTORS - 1) >> WB_BLOCK_SECTOR_SHIFT;
 	end = last >> WB_BLOCK_SECTOR_SHIFT;
 	if (last == c->super.geom.backing_sectors)
 		end = wb_backing_blocks(&c->super.geom);
-
-	if (block < end) {
+	if (block < end)
 		wb_stat_add(c, WB_STAT_DISCARDS, end - block);
-		if (wb_any_copy(c, block, end)) {
-			bio->bi_status = try_discard(c, bio) ?: forget(c, block, end);
-			if (bio->bi_status) {
-				bio_endio(bio);
-				return;
-			}
-		}
-		if (wb_migrate_wait_range(c, block, end - block, mark)) {
-			bio->bi_status = try_discard(c, bio);
-			bio_endio(bio);
-			return;
-		}
-	}
-	wb_bio(bio)->kind = WB_BIO_BACKING;
-	bio_set_dev(bio, c->backing);
-	submit_bio_noacct(bio);
+
+	wb_migrate_keep_out(c, &range, first >> WB_BLOCK_SECTOR_SHIFT,
+			    (last - 1) >> WB_BLOCK_SECTOR_SHIFT);
+	if (wb_any_copy(c, block, end))
+		bio->bi_status = forget(c, bio, block, end, &range);
+	else
+		bio->bi_status = pass_down(c, bio);
+	wb_migrate_let_in(c, &range);
+	bio_endio(bio);
 }
 
 int wb_map_discard(struct wb_cache *c, struct bio *bio)
 {
-	if (READ_ONCE(c->mode) == WB_MODE_DRAINED) {
-		wb_bio(bio)->kind = WB_BIO_BACKING;
+	if (wb_enter_through(c)) {
+		wb_bio(bio)->kind = WB_BIO_THROUGH;
 		bio_set_dev(bio, c->backing);
 		return DM_MAPIO_REMAPPED;
 	}

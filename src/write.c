@@ -195,10 +195,10 @@ static void through(struct wb_cache *c, struct bio *bio)
 }
 
 /*
- * May this write go past the log? The count is raised before the mode is looked at, and whoever
- * leaves mode drained sets the mode before looking at the count, so one of the two sees the other.
+ * The count is raised before the mode is looked at, and whoever leaves mode drained sets the mode
+ * before looking at the count, so one of the two sees the other.
  */
-static bool enter_through(struct wb_cache *c)
+bool wb_enter_through(struct wb_cache *c)
 {
 	if (likely(READ_ONCE(c->mode) != WB_MODE_DRAINED))
 		return false;
@@ -223,7 +223,7 @@ bool wb_write_continue(struct wb_cache *c, struct bio *bio)
 {
 	u64 seq = 0;
 
-	if (enter_through(c)) {
+	if (wb_enter_through(c)) {
 		through(c, bio);
 		submit_bio_noacct(bio);
 		return true;
@@ -238,7 +238,7 @@ int wb_map_write(struct wb_cache *c, struct bio *bio)
 {
 	u64 seq = 0;
 
-	if (enter_through(c)) {
+	if (wb_enter_through(c)) {
 		through(c, bio);
 		return DM_MAPIO_REMAPPED;
 	}

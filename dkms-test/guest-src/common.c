@@ -96,13 +96,6 @@ static bool all_zero(const u64 *words)
 	return true;
 }
 
-static const char torn[] = "a sector that is torn";
-
-bool stamp_is_torn(const char *bad)
-{
-	return bad == torn;
-}
-
 const char *stamp_read(const void *from, u64 sector, struct stamp *s)
 {
 	u64 words[NR_WORDS], base;
@@ -120,7 +113,7 @@ const char *stamp_read(const void *from, u64 sector, struct stamp *s)
 	base = filling(words);
 	for (i = HEAD_WORDS; i < NR_WORDS; i++)
 		if (words[i] != base + i * 0x9e3779b97f4a7c15ull)
-			return torn;
+			return "a sector that is torn";
 	if (h.sector != sector)
 		return "the contents of another sector";
 	s->life = h.life;

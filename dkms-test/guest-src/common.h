@@ -46,8 +46,6 @@ void stamp_write(void *to, const struct stamp *s);
  * bytes to this place. A sector of zeros is one that was never written, or discarded.
  */
 const char *stamp_read(const void *from, u64 sector, struct stamp *s);
-/* Is that what it said: the beginning of one stamp and the end of another, or of zeros? */
-bool stamp_is_torn(const char *bad);
 
 /* Numbers that look random and follow from @x (splitmix64, Vigna). */
 u64 mix(u64 x);

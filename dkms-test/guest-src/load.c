@@ -372,27 +372,12 @@ static void tell_operations(const struct verdict *v, u64 at)
 	}
 }
 
-/*
- * Was sector @at being discarded when the life ended? Migration may have been writing a copy of it at
- * the same moment, also an older one, and a disk may tear that; nobody relies on such a sector.
- */
-static bool being_discarded(const struct verdict *v, u64 at)
-{
-	u32 w = owner(at);
-	struct op op;
-
-	if (!v->hanging[w])
-		return false;
-	op = nth_op(plan.life, w, v->hanging[w] - 1);
-	return op.kind == DISCARD && at >= op.sector && at < op.sector + op.nr;
-}
-
 static void read_all(int dev, struct verdict *v)
 {
 	u8 *buf = io_alloc(MAX_IO * SECTOR);
 	const char *bad;
 	struct stamp s;
-	u64 at, first;
+	u64 at;
 	u32 nr, i, w;
 	int err;
 
@@ -404,18 +389,6 @@ static void read_all(int dev, struct verdict *v)
 			    (unsigned long long)at, strerror(err));
 		for (i = 0; i < nr; i++) {
 			bad = stamp_read(buf + i * SECTOR, at + i, &s);
-			if (bad && stamp_is_torn(bad) && being_discarded(v, at + i)) {
-				/* Something definite again, for the lives to come. */
-				first = (at + i) / plan.grain * plan.grain;
-				memset(buf + (first - at) * SECTOR, 0, plan.grain * SECTOR);
-				err = write_sectors(dev, buf + (first - at) * SECTOR, first, plan.grain,
-						    true);
-				if (err)
-					die("life %u: writing sector %llu, which was torn: %s", plan.life,
-					    (unsigned long long)first, strerror(err));
-				i = (u32)(first - at) - 1;
-				continue;
-			}
 			if (bad)
 				tell_operations(v, at + i);
 			if (bad)
@@ -459,8 +432,6 @@ static const char *judge(const struct verdict *v, u64 at)
 	const struct base *s = &v->seen[at];
 	struct op op;
 
-	if (being_discarded(v, at))
-		return NULL;
 	if (!s->op && v->discarded[at] > v->must[at])
 		return NULL;
 	if (s->op && s->life == plan.life) {

@@ -12,8 +12,7 @@
  *   nothing else	only what was written to this place; of an earlier life only what had survived it.
  *
  * A discard may be undone: a sector whose last operation is one holds zeros, or what the last write
- * before it left there, if that has to be there; nothing older. Until it is acknowledged, what is there
- * is anybody's guess.
+ * before it left there, if that has to be there; nothing older.
  */
 #ifndef LOAD_H
 #define LOAD_H

@@ -362,13 +362,13 @@ static bool may_show(u32 sector, u32 seen)
 	return legal;
 }
 
-/* Was it written or discarded behind the log's back? Such a sector may be torn, as on any disk. */
+/* Was it written behind the log's back? Such a sector may be torn, as on any disk. */
 static bool may_be_torn(u32 sector)
 {
 	u32 op;
 
 	for (op = 1; op <= t.nr_ops; op++)
-		if (covers(op, sector) && (t.ops[op].past || t.ops[op].discard))
+		if (covers(op, sector) && t.ops[op].past && !t.ops[op].discard)
 			return true;
 	return false;
 }

@@ -92,8 +92,7 @@ void begin_life(struct sim *s)
 	s->mig.stop = false;
 	s->mig.hold_next = false;
 	s->mig.drain_began = false;
-	s->mig.busy = false;
-	s->mig.announced = 0;
+	s->mig.ranges = (struct wb_ranges){ 0 };
 	s->mig.stuck_id = 0;
 	s->mig.failures = 0;
 	s->mig.turn = 0;
@@ -256,6 +255,9 @@ void op_end(struct sim *s, struct op *op, bool ok)
 		model_flushed(s->m, 0, op->need_chunk);
 	if (ok && op->kind == OP_FLUSH)
 		model_flushed(s->m, op->issued, op->acked_chunk);
+	if (op->in_line)
+		wb_range_leave(&s->mig.ranges, &op->range);
+	op->in_line = false;
 	op->state = S_FREE;
 	if (ok && op->kind == OP_DISCARD)
 		discard_done(s, op, true);
@@ -793,55 +795,81 @@ static void drop_older(struct sim *s, struct op *op)
 	op->at++;
 }
 
-/* What the discard has to come after would come after it. */
-static bool is_overtaken(const struct sim *s, const struct op *op)
+/* Does migration write where only the discard may be at work? */
+static void check_alone(const struct sim *s, const struct op *op)
 {
 	const struct request *q;
 	const struct io *io;
 
 	for (io = s->io; io < s->io + s->nr_ios; io++)
 		for (q = s->backing.req; q < s->backing.req + s->backing.nr; q++)
-			if (io->kind == IO_MOVE && q->handle == io->handle &&
-			    q->sector < op->end * WB_BLOCK_SECTORS &&
-			    q->sector + q->nr > op->first * WB_BLOCK_SECTORS)
-				return true;
-	return false;
+			CHECKF(io->kind != IO_MOVE || q->handle != io->handle ||
+			       q->sector >= op->sector + op->nr || q->sector + q->nr <= op->sector,
+			       "discard %u, while its blocks are being written", op->nr_op);
+}
+
+static void discard_begins(struct sim *s, struct op *op)
+{
+	op->tomb = WB_NO_PLACE;
+	op->first = (op->sector + WB_BLOCK_SECTORS - 1) / WB_BLOCK_SECTORS;
+	op->end = (op->sector + op->nr) / WB_BLOCK_SECTORS;
+	if (op->sector + op->nr == s->m->nr_sectors)
+		op->end = wb_backing_blocks(&s->geom);
+	if (s->mode == DRAINED) {
+		s->through++;
+		op->past_log = true;
+		send_discard(s, op, S_IO);
+	} else if (s->failed) {
+		op_end(s, op, false);
+	} else {
+		wb_range_join(&s->mig.ranges, &op->range, WB_RANGE_DISCARDS,
+			      op->sector / WB_BLOCK_SECTORS,
+			      (op->sector + op->nr - 1) / WB_BLOCK_SECTORS);
+		op->in_line = true;
+		op->state = S_RANGE;
+	}
 }
 
 static bool discard_step(struct sim *s, struct op *op)
 {
-	struct migrator *m = &s->mig;
+	struct wb_ranges *line = &s->mig.ranges;
 
 	switch (op->state) {
 	case S_NEW:
-		op->tomb = WB_NO_PLACE;
-		op->mark = m->announced - m->busy;
-		op->first = (op->sector + WB_BLOCK_SECTORS - 1) / WB_BLOCK_SECTORS;
-		op->end = (op->sector + op->nr) / WB_BLOCK_SECTORS;
-		if (op->sector + op->nr == s->m->nr_sectors)
-			op->end = wb_backing_blocks(&s->geom);
-		if (op->end < op->first)
-			op->end = op->first;
-		if (s->mode == DRAINED)
-			send_discard(s, op, S_IO);
-		else if (s->failed)
-			op_end(s, op, false);
-		else if (op->first < op->end && any_copy(s, op))
-			send_discard(s, op, S_TRIED);
-		else
-			op->state = op->first < op->end ? S_RANGE : S_DROP;
+		discard_begins(s, op);
+		return true;
+	case S_RANGE:
+		if (!wb_range_may(line, &op->range))
+			return false;
+		check_alone(s, op);
+		send_discard(s, op, any_copy(s, op) ? S_TRIED : S_IO);
 		return true;
 	case S_TOMB:
 		if (reserve(s, 1, op)) {
 			put_tombstone(s, op);
 		} else if (s->mode == DRAINED) {
-			op->state = S_RANGE;
+			op_end(s, op, true);
 		} else if (log_hopeless(s)) {
 			op_end(s, op, false);
 		} else {
+			wb_range_step_aside(line, &op->range);
+			op->state = S_ASIDE;
 			return false;
 		}
 		return true;
+	case S_ASIDE:
+		wb_range_come_back(line, &op->range);
+		op->state = S_BACK;
+		return false;
+	case S_BACK:
+		if (!wb_range_may(line, &op->range))
+			return false;
+		check_alone(s, op);
+		if (op->range.crossed)
+			send_discard(s, op, S_TRIED);
+		else
+			op->state = S_TOMB;
+		return op->range.crossed;
 	case S_TOMB_DONE:
 		writer_done(s, op->seq);
 		op->state = S_EARLIER;
@@ -855,19 +883,11 @@ static bool discard_step(struct sim *s, struct op *op)
 		op->state = S_DROP;
 		return true;
 	case S_DROP:
+		check_alone(s, op);
 		if (op->first + op->at < op->end)
 			drop_older(s, op);
 		else
-			op->state = S_RANGE;
-		return true;
-	case S_RANGE:
-		if (op->first < op->end && m->busy && op->first <= m->busy_last &&
-		    op->end > m->busy_first)
-			return false;
-		CHECKF(op->first == op->end || !is_overtaken(s, op),
-		       "discard %u, while its blocks are being written", op->nr_op);
-		/* Not durable, unless it has to go over what migration wrote meanwhile. */
-		send_discard(s, op, op->mark == m->announced ? S_IO : S_AGAIN);
+			op_end(s, op, true);
 		return true;
 	}
 	return false;

@@ -428,6 +428,9 @@ static bool retire(struct migrator *m, struct window *w)
 
 	if (w->in_flight)
 		return false;
+	if (w->in_line)
+		wb_range_leave(&m->ranges, &w->range);
+	w->in_line = false;
 	m->failed |= w->error;
 	m->unflushed |= w->wrote;
 	for (i = 0; i < w->nr; i++)
@@ -440,10 +443,7 @@ static bool retire(struct migrator *m, struct window *w)
 
 static bool all_retired(struct migrator *m)
 {
-	if (!retire(m, &m->win[0]) || !retire(m, &m->win[1]))
-		return false;
-	m->busy = false;
-	return true;
+	return retire(m, &m->win[0]) && retire(m, &m->win[1]);
 }
 
 /* What is served next; or wait for users. */
@@ -574,11 +574,8 @@ static bool window_step(struct sim *s)
 			take_window(s);
 		return true;
 	case M_PASS:
-		if (m->again || !w->nr) {
-			if (!retire(m, other))
-				return false;
-			m->busy = false;
-		}
+		if ((m->again || !w->nr) && !retire(m, other))
+			return false;
 		m->more = w->nr || (m->bad_id && m->limit < m->sweep.last);
 		m->state = w->nr ? M_DROP : M_SETTLE;
 		return true;
@@ -593,13 +590,20 @@ static bool window_step(struct sim *s)
 		if (!rng_one_in(&s->rng, s->manners.reading))
 			return false;
 		read_window(s, w);
-		m->state = M_BUSY;
+		m->state = M_JOIN;
 		return true;
-	case M_BUSY:
-		m->announced++;
-		m->busy = true;
-		m->busy_first = (other->nr ? other : w)->cands[0].block;
-		m->busy_last = w->cands[w->nr - 1].block;
+	case M_JOIN:
+		wb_range_join(&m->ranges, &w->range, WB_RANGE_MIGRATES, w->cands[0].block,
+			      w->cands[w->nr - 1].block);
+		w->in_line = true;
+		m->state = M_RANGE;
+		return true;
+	case M_RANGE:
+		/* Who stands before it may wait for the other one. */
+		if (!wb_range_may(&m->ranges, &w->range) && other->in_line && !retire(m, other))
+			return false;
+		if (!wb_range_may(&m->ranges, &w->range))
+			return false;
 		m->state = M_LOOK;
 		return true;
 	case M_LOOK:
@@ -788,7 +792,8 @@ bool migrate_step(struct sim *s)
 	case M_PASS:
 	case M_DROP:
 	case M_READ:
-	case M_BUSY:
+	case M_JOIN:
+	case M_RANGE:
 	case M_LOOK:
 	case M_WRITE:
 		return window_step(s);
@@ -887,6 +892,10 @@ static void user_io_ends(struct sim *s, const struct io *io, bool ok)
 		op_end(s, op, ok);
 		break;
 	case IO_DISCARD:
+		if (op->past_log) {
+			s->through--;
+			s->through_done++;
+		}
 		if (op->state == S_IO || !ok) {
 			op_end(s, op, ok);
 			break;
@@ -897,10 +906,10 @@ static void user_io_ends(struct sim *s, const struct io *io, bool ok)
 		if (!ok)
 			s->flush_failures++;
 		/* One that failed meanwhile may have taken what this one was to make durable. */
-		if (ok && op->state == S_TRIED && op->flush_failures == s->flush_failures)
+		if (ok && op->flush_failures == s->flush_failures)
 			op->state = S_TOMB;
 		else
-			op_end(s, op, ok && op->flush_failures == s->flush_failures);
+			op_end(s, op, false);
 		break;
 	}
 }

@@ -7,8 +7,10 @@
  * is one place in the log (which the walk names) such that every sector is exactly what the newest
  * version up to there made of it; and that place is not before anything that a flush covered.
  *
- * Under a discard a sector may be zeros or anything older. But what was written after it stands, and
- * where a tombstone was recovered nothing older comes out of the log.
+ * A read of what is under a discard may give zeros or anything older. After a crash it is what it was,
+ * or what the backing device makes of a discard: zeros, or also something older if that device does
+ * not always do as it is told. What was written after a discard stands, and where a tombstone was
+ * recovered nothing older comes out of the log.
  */
 #include "sim.h"
 
@@ -211,7 +213,8 @@ void model_check_recovered(const struct model *m, u32 sector, u64 value, u32 las
 		return;		/* what it was before is not remembered any more */
 	dropped = s->tomb_chunk <= last && (v->chunk < s->tomb_chunk ||
 		  (v->chunk == s->tomb_chunk && v->place < s->tomb_place));
-	good = v->value == value || is_weak(s, v, value);
+	good = v->value == value ||
+	       (is_weak(s, v, value) && (!value || !m->discards_zero));
 	if (good && dropped && v->stamp <= s->weak && !backing) {
 		describe(s, sector);
 		sim_fail(__FILE__, __LINE__,

@@ -182,7 +182,7 @@ static void make_manners(struct sim *s, const struct plan *p)
 		if (p->item[i].act == DO_DRAIN)
 			s->manners.overlap = false;
 		else if (p->item[i].act == DO_DISCARD)
-			s->manners.backing_tears = false;
+			s->manners.backing_tears &= !s->manners.discards;
 	}
 }
 
@@ -366,7 +366,7 @@ static void new_fault(struct sim *s, struct rng *r)
 	s->fault_kind = kinds[rng_below(r, ARRAY_SIZE(kinds))];
 	/* What happens rarely by itself. */
 	if (rng_one_in(r, 3))
-		s->fault_kind = s->manners.backing_tears ? IO_MOVE_FLUSH : IO_DISCARD_FLUSH;
+		s->fault_kind = rng_one_in(r, 2) ? IO_MOVE_FLUSH : IO_DISCARD_FLUSH;
 	if (!s->manners.overlap && rng_one_in(r, 3))
 		s->fault_kind = IO_UNDRAIN_FLUSH;
 	if (s->manners.bypass && rng_one_in(r, 3))
@@ -519,8 +519,9 @@ static void format(struct sim *s)
 					    WB_BLOCK_SECTORS);
 	device_init(&s->backing, s->m->nr_sectors);
 	s->cache.tears = true;
-	/* A discarded sector may be torn: nothing is promised about it, so nothing could be checked. */
+	/* What such a disk does not discard may be torn since an earlier life: nothing is promised about it. */
 	s->backing.tears = s->manners.backing_tears;
+	s->m->discards_zero = !s->manners.discards;
 	for (i = 0; i < s->m->nr_sectors; i++) {
 		model_fill(i, 1, block);
 		s->backing.stable[i] = s->backing.seen[i] = arena_get(1);

@@ -21,6 +21,7 @@
 #include "index.h"
 #include "order.h"
 #include "pace.h"
+#include "ranges.h"
 #include "recover.h"
 #include "sweep.h"
 
@@ -99,6 +100,7 @@ struct model {
 	u32 durable;		/* highest chunk that order.c calls durable: it may be migrated */
 	u32 log_flushed;	/* issue of the last FLUSH that succeeded */
 	u32 backing_flushed;	/* and of the last flush of the backing device */
+	bool discards_zero;	/* whatever the backing device is told to discard */
 	struct sector_model s[MAX_BACKING];
 	struct chunk_model chunk[MAX_CHUNKS];	/* [0] stands for all before the log */
 };
@@ -157,7 +159,8 @@ enum op_kind { OP_WRITE, OP_READ, OP_FLUSH, OP_DISCARD };
 
 enum op_state {
 	S_FREE, S_NEW, S_HELD, S_FILL, S_PUBLISH, S_DONE, S_MORE, S_DURABLE, S_IO,
-	S_PIECES, S_TRIED, S_WAITS, S_PAST, S_TOMB, S_TOMB_DONE, S_EARLIER, S_DROP, S_RANGE, S_AGAIN,
+	S_PIECES, S_WAITS, S_PAST,
+	S_RANGE, S_TRIED, S_TOMB, S_ASIDE, S_BACK, S_TOMB_DONE, S_EARLIER, S_DROP,
 };
 
 struct piece {
@@ -191,7 +194,9 @@ struct op {
 	/* discard */
 	u64 first, end;
 	u32 tomb;
-	u64 mark;		/* of migration's announcements, when it began */
+	struct wb_range range;	/* its place in migration's line, if it is in_line */
+	bool in_line;
+	bool past_log;		/* counted in through */
 	u32 flush_failures;	/* when it was passed down */
 	bool was_backing;
 	u32 through;
@@ -228,7 +233,7 @@ struct ram_buf {
 enum mode { WRITEBACK, HOLD, DRAINED };
 
 enum move_state {
-	M_IDLE, M_COLLECT, M_TURN, M_TAKE, M_PASS, M_DROP, M_READ, M_BUSY, M_LOOK, M_WRITE,
+	M_IDLE, M_COLLECT, M_TURN, M_TAKE, M_PASS, M_DROP, M_READ, M_JOIN, M_RANGE, M_LOOK, M_WRITE,
 	M_SETTLE, M_FLUSHING, M_FINISH, M_GIVE_WAY, M_END,
 	M_WAIT_DURABLE, M_WAIT_RECORD, M_FORGET, M_UNDRAIN_WAIT, M_UNDRAIN_FLUSHING,
 };
@@ -238,6 +243,8 @@ struct window {
 	u32 nr;
 	u32 in_flight;
 	u32 i, kept, s;	/* next to look at; to keep; to write */
+	struct wb_range range;
+	bool in_line;
 	bool wrote, error;
 	u8 data[WINDOW][WB_BLOCK_SIZE];
 };
@@ -259,8 +266,7 @@ struct migrator {
 	u64 need;		/* M_WAIT_DURABLE */
 	u64 record;		/* M_WAIT_RECORD */
 	u32 forgotten;		/* M_FORGET: slots, so far */
-	bool busy;
-	u64 busy_first, busy_last, announced;
+	struct wb_ranges ranges;	/* windows and discards */
 	struct wb_sweep sweep;
 	struct wb_cand cands[MAX_PLACES];
 	struct wb_cand fresh[MAX_SLOT_BLOCKS];
@@ -282,7 +288,7 @@ struct manners {
 	u32 disk;	/* of so many chances to complete, some writes there take one */
 	u32 reading;	/* and of its reads of the cache device */
 	u32 discards;	/* of the backing device: 0 zeros, 1 does nothing, 2 some sectors, 3 refuses */
-	bool backing_tears;
+	bool backing_tears;	/* not if it may keep what it is told to discard */
 	bool overlap;	/* writes of one sector may be under way together */
 	bool bypass;	/* some writes go past the log */
 	u32 weight[NR_WEIGHTS];

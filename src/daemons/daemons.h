@@ -13,6 +13,7 @@
 #define WB_DAEMONS_H
 
 #include "../cache.h"
+#include "../segment/ranges.h"
 
 /* flush.c */
 
@@ -85,15 +86,20 @@ int wb_migrate_start(struct wb_cache *c);
 void wb_migrate_stop(struct wb_cache *c);
 /* Something changed that migration may depend on. Any context. */
 void wb_migrate_kick(struct wb_cache *c);
-/* A mark of the present, for the next function. */
-u64 wb_migrate_mark(struct wb_cache *c);
-/*
- * Wait until no write to the backing device in flight touches these blocks. Return: may any write
- * of migration, to whatever blocks, have been in flight since @mark? Sleeps.
- */
-bool wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr, u64 mark);
 /* The same, and do not wait after earlier failures. */
 void wb_migrate_retry(struct wb_cache *c);
+/*
+ * Blocks @first to @last of the backing device are to be discarded: wait until no write of migration
+ * to them is in flight, and have none begin. @r is the caller's to keep until wb_migrate_let_in().
+ * Sleeps; not for the migrate daemon itself.
+ */
+void wb_migrate_keep_out(struct wb_cache *c, struct wb_range *r, u64 first, u64 last);
+void wb_migrate_let_in(struct wb_cache *c, struct wb_range *r);
+/*
+ * Let migration go first for a moment, which may make room, and then keep it out again. Return: may it
+ * have written to these blocks? Sleeps.
+ */
+bool wb_migrate_let_by(struct wb_cache *c, struct wb_range *r);
 
 /* drain.c */
 

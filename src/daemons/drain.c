@@ -187,7 +187,7 @@ bool wb_undrain_step(struct wb_cache *c)
 	}
 	WRITE_ONCE(c->mode, WB_MODE_HOLD);
 	/*
-	 * The mode before the count, and before what is wanted by now: enter_through() and wb_drain()
+	 * The mode before the count, and before what is wanted by now: wb_enter_through() and wb_drain()
 	 * do it the other way round.
 	 */
 	smp_mb();

@@ -23,9 +23,9 @@
  * the write says which sectors of a copy are still its own; so copies that are on their way
  * together never write the same sector. A newer copy that joins later is written later
  * (wb_window_step()). A copy that becomes superseded on its way is written for nothing and no
- * harm. Against discards: that look, under the bucket lock, comes after the window's range was
- * announced (m->busy_*). A discard unlinks first and then waits for the range. So either the look
- * sees the unlinking, or the discard sees the range.
+ * harm. Against discards: that look comes when the window has taken its range (segment/ranges.h). A
+ * discard at work on one of these blocks has ended by then, and the look sees what is left; or it
+ * begins when the window is done.
  *
  * While room is short only as many of the oldest segments are served as there is room for
  * (sweep.h): the log gets room in small steps, before the last of it is used.

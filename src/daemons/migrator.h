@@ -18,6 +18,7 @@
  * @pages: their data
  * @order: by place
  * @in_flight: requests; under m->lock
+ * @range: its place in m->ranges, if it is @in_line
  * @wrote: it has something to write
  */
 struct wb_window {
@@ -27,6 +28,8 @@ struct wb_window {
 	u16 order[WB_WINDOW];
 	u32 nr;
 	u32 in_flight;
+	struct wb_range range;
+	bool in_line;
 	bool wrote;
 	bool read_error;
 	bool write_error;
@@ -39,12 +42,11 @@ struct wb_window {
  * @slot: image of one slot, for its headers
  * @windows: taken in turn, @turn is the next one
  * @wait: something was completed
- * @lock: makes the busy range, and what is in flight with its wake-up, one step; irqsave
+ * @lock: protects @ranges, and makes what is in flight and its wake-up one step; irqsave
  * @writing: writes in flight; under @lock
  * @depth: at most so many
- * @busy_first: while @busy, writes to backing blocks from this one
- * @busy_last: to this one may be in flight
- * @announced: how many such ranges there were
+ * @ranges: windows and discards, one line for both; under @lock
+ * @line: somebody left it, or stepped aside
  * @bad_id: lowest segment of the batch with something unreadable, 0 = none
  * @stuck_id: what @bad_id was after the batch before
  * @unflushed: the batch wrote something that no flush of the backing device has covered
@@ -73,10 +75,8 @@ struct wb_migrator {
 	spinlock_t lock;	/* see above */
 	u32 writing;
 	u32 depth;
-	u64 busy_first;
-	u64 busy_last;
-	u64 announced;
-	bool busy;
+	struct wb_ranges ranges;
+	wait_queue_head_t line;
 	u64 bad_id;
 	u64 stuck_id;
 	bool unflushed;

@@ -35,6 +35,7 @@ int wb_windows_init(struct wb_migrator *m)
 
 	spin_lock_init(&m->lock);
 	init_waitqueue_head(&m->wait);
+	init_waitqueue_head(&m->line);
 	if (bioset_init(&m->bios, 4, 0, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER))
 		return -ENOMEM;
 	m->windows = vzalloc(array_size(WB_NR_WINDOWS, sizeof(*m->windows)));
@@ -245,17 +246,65 @@ static void verify_window(struct wb_window *w)
 	}
 }
 
-static void set_busy(struct wb_migrator *m, u64 first, u64 last)
+/* ---------------------------------------------------------------- the line */
+
+static bool may(struct wb_migrator *m, const struct wb_range *r)
 {
+	bool yes;
+
 	spin_lock_irq(&m->lock);
-	m->busy = first <= last;
-	m->announced += m->busy;
-	m->busy_first = first;
-	m->busy_last = last;
+	yes = wb_range_may(&m->ranges, r);
 	spin_unlock_irq(&m->lock);
+	return yes;
 }
 
-/* What is still to be written of each, now that discards wait for this window. */
+static void leave_line(struct wb_migrator *m, struct wb_range *r)
+{
+	spin_lock_irq(&m->lock);
+	wb_range_leave(&m->ranges, r);
+	spin_unlock_irq(&m->lock);
+	wake_up_all(&m->line);
+}
+
+/* All of it is done: what it was worth. */
+static void retire(struct wb_window *w)
+{
+	struct wb_migrator *m = w->m;
+	u32 i;
+
+	wait_window(w);
+	if (w->in_line)
+		leave_line(m, &w->range);
+	w->in_line = false;
+	m->failed |= w->write_error;
+	m->unflushed |= w->wrote;
+	for (i = 0; i < w->nr; i++)
+		wb_sweep_finished(&m->sweep, &w->cands[i]);
+	w->nr = 0;
+	w->wrote = false;
+	w->write_error = false;
+}
+
+/*
+ * From here on no discard is at work on these blocks, until the window is retired. Discards before it
+ * in the line may wait for the window before, so that one is not kept while this waits for them.
+ */
+static void take_range(struct wb_window *w, struct wb_window *other)
+{
+	struct wb_migrator *m = w->m;
+
+	spin_lock_irq(&m->lock);
+	wb_range_join(&m->ranges, &w->range, WB_RANGE_MIGRATES, w->cands[0].block,
+		      w->cands[w->nr - 1].block);
+	w->in_line = true;
+	spin_unlock_irq(&m->lock);
+	if (may(m, &w->range))
+		return;
+	retire(other);
+	wait_event_idle(m->line, may(m, &w->range));
+}
+
+/* What is still to be written of each, now that no discard is at work on them. */
 static void look_again(struct wb_window *w)
 {
 	struct wb_cache *c = w->m->c;
@@ -334,29 +383,12 @@ static void write_window(struct wb_window *w)
 	blk_finish_plug(&plug);
 }
 
-/* All of it is done: what it was worth. */
-static void retire(struct wb_window *w)
-{
-	struct wb_migrator *m = w->m;
-	u32 i;
-
-	wait_window(w);
-	m->failed |= w->write_error;
-	m->unflushed |= w->wrote;
-	for (i = 0; i < w->nr; i++)
-		wb_sweep_finished(&m->sweep, &w->cands[i]);
-	w->nr = 0;
-	w->wrote = false;
-	w->write_error = false;
-}
-
 void wb_windows_wait(struct wb_migrator *m)
 {
 	u32 turn;
 
 	for (turn = 0; turn < WB_NR_WINDOWS; turn++)
 		retire(&m->windows[turn]);
-	set_busy(m, 1, 0);
 }
 
 /* What newer copies have superseded since it was collected need not be read. */
@@ -382,9 +414,8 @@ static void drop_dead(struct wb_window *w)
 }
 
 /*
- * The range that discards wait for covers both windows: their blocks ascend. Where a new pass
- * begins they do not, so the one before has to be done; and so it has to for another reason: it
- * may hold an older copy of a block of this one, which must not be written after it.
+ * Blocks of the two windows ascend, but where a new pass begins: then the one before has to be done,
+ * as it may hold an older copy of a block of this one, which must not be written after it.
  */
 bool wb_window_step(struct wb_migrator *m, u64 limit, u32 runs)
 {
@@ -396,10 +427,8 @@ bool wb_window_step(struct wb_migrator *m, u64 limit, u32 runs)
 	if (m->failed)
 		return false;
 	w->nr = wb_sweep_take(&m->sweep, limit, w->cands, WB_WINDOW, runs, &again);
-	if (again || !w->nr) {
+	if (again || !w->nr)
 		retire(other);
-		set_busy(m, 1, 0);
-	}
 	if (!w->nr)
 		return false;
 	drop_dead(w);
@@ -407,36 +436,39 @@ bool wb_window_step(struct wb_migrator *m, u64 limit, u32 runs)
 		return true;
 	read_window(w);
 	verify_window(w);
-	set_busy(m, other->nr ? other->cands[0].block : w->cands[0].block,
-		 w->cands[w->nr - 1].block);
+	take_range(w, other);
 	look_again(w);
 	write_window(w);
 	return true;
 }
 
-u64 wb_migrate_mark(struct wb_cache *c)
+void wb_migrate_keep_out(struct wb_cache *c, struct wb_range *r, u64 first, u64 last)
 {
 	struct wb_migrator *m = c->migrator;
-	u64 mark;
 
 	spin_lock_irq(&m->lock);
-	mark = m->announced - m->busy;
+	wb_range_join(&m->ranges, r, WB_RANGE_DISCARDS, first, last);
 	spin_unlock_irq(&m->lock);
-	return mark;
+	wait_event_idle(m->line, may(m, r));
 }
 
-bool wb_migrate_wait_range(struct wb_cache *c, u64 block, u64 nr, u64 mark)
+void wb_migrate_let_in(struct wb_cache *c, struct wb_range *r)
+{
+	leave_line(c->migrator, r);
+}
+
+bool wb_migrate_let_by(struct wb_cache *c, struct wb_range *r)
 {
 	struct wb_migrator *m = c->migrator;
-	bool clear, wrote;
 
-	for (;;) {
-		spin_lock_irq(&m->lock);
-		clear = !m->busy || block > m->busy_last || block + nr <= m->busy_first;
-		wrote = m->announced != mark;
-		spin_unlock_irq(&m->lock);
-		if (clear)
-			return wrote;
-		schedule_timeout_uninterruptible(1);
-	}
+	spin_lock_irq(&m->lock);
+	wb_range_step_aside(&m->ranges, r);
+	spin_unlock_irq(&m->lock);
+	wake_up_all(&m->line);
+	schedule_timeout_uninterruptible(1);
+	spin_lock_irq(&m->lock);
+	wb_range_come_back(&m->ranges, r);
+	spin_unlock_irq(&m->lock);
+	wait_event_idle(m->line, may(m, r));
+	return r->crossed;
 }
