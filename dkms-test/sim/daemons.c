@@ -446,12 +446,17 @@ static bool all_retired(struct migrator *m)
 	return retire(m, &m->win[0]) && retire(m, &m->win[1]);
 }
 
+static void undrain_at_once(struct sim *s);
+
 /* What is served next; or wait for users. */
 static void choose_limit(struct sim *s)
 {
 	struct migrator *m = &s->mig;
 	u64 room = free_slots(s) * (s->geom.slot_blocks - 1);
 
+	/* An end to the drain that the batch is for. */
+	if (s->undrain && !s->past_log && !m->stop)
+		undrain_at_once(s);
 	m->state = m->stop ? M_END : rng_one_in(&s->rng, 12) ? M_GIVE_WAY : M_TAKE;
 	if (m->state != M_TAKE)
 		return;
@@ -629,7 +634,7 @@ static bool forget_slot(struct sim *s)
 {
 	u32 slot, place;
 
-	if (s->mig.forgotten == s->geom.nr_slots || !s->undrain)
+	if (s->mig.forgotten == s->geom.nr_slots)
 		return false;
 	slot = s->mig.forgotten++;
 	for (place = slot << s->index.slot_shift; place < (slot + 1) << s->index.slot_shift; place++)
@@ -718,26 +723,40 @@ static void open_log(struct sim *s)
 	trace("writes go through the log");
 }
 
-/* Return: false if there is nothing to do, or to be waited for. */
+static void stay_drained(struct sim *s)
+{
+	s->mode = DRAINED;
+	s->draining = false;
+	s->undrain = false;
+	trace("still drained");
+}
+
+/* A drain had come to HOLD and no further, or not even so far: nothing went past the log. */
+static void undrain_at_once(struct sim *s)
+{
+	if (s->mode == HOLD)
+		open_log(s);
+	s->undrain = false;
+}
+
+/* Return: false if it has to wait. */
 static bool undrain_step(struct sim *s)
 {
 	struct migrator *m = &s->mig;
 
-	if (s->mode == HOLD && !s->past_log)
-		open_log(s);
-	if (s->mode == WRITEBACK) {
-		s->undrain = false;
-		return true;
-	}
-	if (s->mode == DRAINED) {
+	if (!s->past_log) {
+		undrain_at_once(s);
+	} else if (s->failed) {
+		stay_drained(s);
+	} else if (s->mode == DRAINED) {
 		m->state = M_FORGET;
 		m->forgotten = 0;
-		return true;
-	}
-	if (s->through)
+	} else if (s->through) {
 		return false;
-	m->state = M_UNDRAIN_FLUSHING;
-	io_begin(s, IO_UNDRAIN_FLUSH, true, true, device_flush(&s->backing), 0);
+	} else {
+		m->state = M_UNDRAIN_FLUSHING;
+		io_begin(s, IO_UNDRAIN_FLUSH, true, true, device_flush(&s->backing), 0);
+	}
 	return true;
 }
 
@@ -751,9 +770,7 @@ static void undrain_flushed(struct sim *s, bool ok)
 	}
 	if (s->through_done > s->through_flushed)
 		s->through_lost = true;
-	s->mode = DRAINED;
-	s->undrain = false;
-	trace("still drained");
+	stay_drained(s);
 }
 
 /* ---------------------------------------------------------------- the migrate daemon */
@@ -769,9 +786,7 @@ bool migrate_step(struct sim *s)
 		if (s->undrain)
 			return undrain_step(s);
 		if (s->past_log && (s->mode == HOLD || s->draining)) {
-			s->mode = DRAINED;
-			s->draining = false;
-			trace("still drained");
+			stay_drained(s);
 			return true;
 		}
 		if (s->failed)
@@ -831,11 +846,12 @@ bool migrate_step(struct sim *s)
 		}
 		return true;
 	case M_FORGET:
-		if (!forget_slot(s)) {
+		/* The log must not be opened while some are left, whatever is wanted by now. */
+		if (m->stop || !s->undrain) {
 			m->state = M_IDLE;
-			/* The log must not be opened while some are left, whatever is wanted by now. */
-			if (m->forgotten == s->geom.nr_slots)
-				s->mode = HOLD;
+		} else if (!forget_slot(s)) {
+			m->state = M_IDLE;
+			s->mode = HOLD;
 		}
 		return true;
 	}
