@@ -7,7 +7,9 @@
  * So while the log is in its reserve (c->tight) a write goes straight to the backing device if
  *
  *   - it belongs to a run of writes in order (segment/streams.h) of at least bypass_run_kib, and
- *   - none of its blocks has a copy in the log. A write of both kinds is cut.
+ *   - none of its blocks has a copy in the log. A write of both kinds is cut. And
+ *   - no discard is at work: it waits until none of these writes is on its way, and takes copies out of
+ *     the log afterwards. One that lay below such a copy, and above what was discarded, would come up.
  *
  * Nothing that is promised of the log is different for such a write:
  *
@@ -128,7 +130,13 @@ int wb_map_bypass(struct wb_cache *c, struct bio *bio)
 	int waits;
 
 	atomic_inc(&c->bypasses);
-	smp_mb__after_atomic();	/* with wb_log_reserve(), before wb_bypass_cross() looks */
+	/* With wb_log_reserve(), before wb_bypass_cross() looks, and with a discard, which counts first. */
+	smp_mb__after_atomic();
+	if (unlikely(atomic_read(&c->through))) {
+		bypass_ended(c);
+		wb_flush_defer(c, bio);
+		return DM_MAPIO_SUBMITTED;
+	}
 	wb_bio(bio)->c = c;
 	wb_bio(bio)->kind = WB_BIO_BYPASS;
 	bio->bi_opf |= REQ_FUA;

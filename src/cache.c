@@ -4,6 +4,7 @@
 #include "recovery.h"
 
 #define SLOW_READS 16	/* composed reads that always have memory */
+#define DISCARDS 32	/* at work at a time: each looks at all others */
 
 /*
  * The registry: which caches are in whose hands. The lock makes looking a cache up, and entering,
@@ -70,7 +71,7 @@ static int make_parts(struct wb_cache *c)
 	c->slot_live = wb_zalloc(g->nr_slots * sizeof(*c->slot_live));
 	c->wq = alloc_workqueue("wb_flush", WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0);
 	c->slow_wq = alloc_workqueue("wb_slow", WQ_MEM_RECLAIM | WQ_UNBOUND, SLOW_READS);
-	c->discard_wq = alloc_workqueue("wb_discard", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	c->discard_wq = alloc_workqueue("wb_discard", WQ_MEM_RECLAIM | WQ_UNBOUND, DISCARDS);
 	if (!c->discard_wq || !c->stats || !c->record_block || !c->locks || !c->slot_refs ||
 	    !c->slot_live || !c->wq || !c->slow_wq)
 		return -ENOMEM;

@@ -115,8 +115,8 @@ enum wb_bio_kind {
 	WB_BIO_PLAIN = 0,	/* nothing to do at its end */
 	WB_BIO_READ_CACHE,
 	WB_BIO_READ_AGAIN,	/* that failed: on its slow path */
-	WB_BIO_BACKING,		/* a read of the backing device, or a discard passed down */
-	WB_BIO_THROUGH,		/* a write in mode drained */
+	WB_BIO_BACKING,		/* a read of the backing device */
+	WB_BIO_THROUGH,		/* a write or a discard in mode drained */
 	WB_BIO_FLUSH_BACKING,	/* a FLUSH in mode drained */
 	WB_BIO_BYPASS,		/* a write past the log: bypass.c */
 };
@@ -157,8 +157,8 @@ struct wb_migrator;
  * @requeue: a noflush suspend is under way: deferred bios go back to device-mapper
  * @past_log: users go past the log, readers and FLUSH too: in mode drained, and until undrain has
  * flushed the backing device
- * @through: writes in flight in mode drained
- * @through_done: those that completed; @through_flushed: of these, how many a flush has covered since
+ * @through: writes in flight in mode drained, and discards in any mode
+ * @through_done: those writes that completed; @through_flushed: of these, how many a flush has covered since
  * @through_lost: one that covered others of them failed, and no user was told: no FLUSH succeeds any more
  * @through_lock: of these two, for one of two flushes may fail while the other succeeds
  * @backing_flush_failures: what was written there and not flushed before may be lost
@@ -437,12 +437,15 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status);
 /* Go on with a deferred write. False: it cannot proceed yet. */
 bool wb_write_continue(struct wb_cache *c, struct bio *bio);
 /*
- * May a write or discard go past the log, in mode drained? Then it is counted, until wb_end_bio() sees
- * its WB_BIO_THROUGH end.
+ * May a write or discard go past the log, in mode drained? Then it is counted in c->through, until
+ * wb_end_bio() sees its WB_BIO_THROUGH end.
  */
 bool wb_enter_through(struct wb_cache *c);
+/* One less in c->through. Any context. */
+void wb_leave_through(struct wb_cache *c);
 /* Have any of the blocks from @block to before @end a copy in the log? Process context. */
 bool wb_any_copy(struct wb_cache *c, u64 block, u64 end);
+/* Where it stands holds a reference on its slot, for wb_put_slot(). */
 bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr, u32 *place, u64 *seq);
 
 static inline void wb_put_slot(struct wb_cache *c, u32 slot)

@@ -5,9 +5,11 @@
  * backing device holds by then; and the discard is passed down. It is acknowledged when the backing
  * device has done it.
  *
- * All the while migration is kept out of these blocks (segment/ranges.h): what it was writing there is
- * done before, and what it will write is what the log has after. So whatever happens on the backing
- * device under a discard was done by the discard.
+ * All the while nobody else changes these blocks on the backing device. Migration is kept out of them
+ * (segment/ranges.h): what it was writing there is done before, and what it will write is what the log
+ * has after. Nothing goes past the log: a stream past a full log does not while there are discards, and
+ * who writes in mode drained has nothing in the log, nor can the log be open again before all discards
+ * have ended that came before. So what is found below the copies that go was made by the discard.
  *
  * Order, if there are copies. The backing device's own discard, and a flush: if they fail the copies
  * stay, for they are the newest there is; and were the discard not durable when a copy goes, a crash
@@ -118,6 +120,24 @@ static blk_status_t pass_down_durably(struct wb_cache *c, const struct bio *like
 	return status;
 }
 
+/* What is to end the wait for room, if not room. */
+static bool is_in_vain(struct wb_cache *c)
+{
+	return READ_ONCE(c->past_log) || READ_ONCE(c->requeue) || wb_log_hopeless(c);
+}
+
+/* Migration may make room. Return: may it have been at the blocks of @range? */
+static bool wait_for_room(struct wb_cache *c, struct wb_range *range)
+{
+	wb_migrate_step_aside(c, range);
+	do {
+		wb_flush_kick(c);
+		wb_migrate_kick(c);
+		schedule_timeout_uninterruptible(1);
+	} while (!wb_log_open_room(&c->log) && !is_in_vain(c));
+	return wb_migrate_come_back(c, range);
+}
+
 /* Migration is kept out of @range. Return: how the discard has to end. */
 static blk_status_t forget(struct wb_cache *c, const struct bio *bio, u64 block, u64 end,
 			   struct wb_range *range)
@@ -128,22 +148,40 @@ static blk_status_t forget(struct wb_cache *c, const struct bio *bio, u64 block,
 
 	/* With no room it waits, as a write would. In mode drained there is nothing to protect from. */
 	while (!status && !wb_log_tombstone(c, block, end - block, &tomb, &seq)) {
-		if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
+		if (READ_ONCE(c->past_log))
 			return BLK_STS_OK;
 		if (READ_ONCE(c->requeue))
 			return BLK_STS_DM_REQUEUE;
 		if (wb_log_hopeless(c))
 			return BLK_STS_IOERR;
-		wb_flush_kick(c);
-		wb_migrate_kick(c);
-		if (wb_migrate_let_by(c, range))
+		if (wait_for_room(c, range))
 			status = pass_down_durably(c, bio);
 	}
 	if (status)
 		return status;
 	wait_for_earlier(c, seq);
 	drop_copies(c, block, end, tomb);
+	wb_put_slot(c, wb_place_slot(c, tomb));
 	return BLK_STS_OK;
+}
+
+/*
+ * From here on nothing goes past a full log, and no undrain ends, before this discard does. While
+ * undrain waits for those that came before it a later one waits, as writes do.
+ */
+static void enter(struct wb_cache *c)
+{
+	for (;;) {
+		atomic_inc(&c->through);
+		/* With undrain, and with wb_map_bypass(), which does it the other way round. */
+		smp_mb__after_atomic();
+		if (READ_ONCE(c->mode) != WB_MODE_HOLD || READ_ONCE(c->requeue) || wb_log_hopeless(c))
+			break;
+		wb_leave_through(c);
+		schedule_timeout_uninterruptible(1);
+	}
+	while (atomic_read(&c->bypasses))
+		schedule_timeout_uninterruptible(1);
 }
 
 static void discard_work(struct work_struct *work)
@@ -160,6 +198,7 @@ static void discard_work(struct work_struct *work)
 	if (block < end)
 		wb_stat_add(c, WB_STAT_DISCARDS, end - block);
 
+	enter(c);
 	wb_migrate_keep_out(c, &range, first >> WB_BLOCK_SECTOR_SHIFT,
 			    (last - 1) >> WB_BLOCK_SECTOR_SHIFT);
 	if (wb_any_copy(c, block, end))
@@ -167,6 +206,8 @@ static void discard_work(struct work_struct *work)
 	else
 		bio->bi_status = pass_down(c, bio);
 	wb_migrate_let_in(c, &range);
+	wb_leave_through(c);
+	bio_set_dev(bio, c->backing);	/* whose error it is, for device-mapper */
 	bio_endio(bio);
 }
 

@@ -408,10 +408,9 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 		break;
 	case WB_BIO_THROUGH:
 		/* Counted before it is acknowledged: a FLUSH issued after that covers it. */
-		if (likely(!*status))
+		if (likely(!*status) && bio_op(bio) != REQ_OP_DISCARD)
 			atomic64_inc(&c->through_done);
-		if (atomic_dec_and_test(&c->through) && READ_ONCE(c->mode) == WB_MODE_HOLD)
-			wb_migrate_kick(c);
+		wb_leave_through(c);
 		backing_ended(c, bio, bad);
 		break;
 	case WB_BIO_BYPASS:

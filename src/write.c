@@ -194,6 +194,12 @@ static void through(struct wb_cache *c, struct bio *bio)
 	bio_set_dev(bio, c->backing);
 }
 
+void wb_leave_through(struct wb_cache *c)
+{
+	if (atomic_dec_and_test(&c->through) && READ_ONCE(c->mode) == WB_MODE_HOLD)
+		wb_migrate_kick(c);
+}
+
 /*
  * The count is raised before the mode is looked at, and whoever leaves mode drained sets the mode
  * before looking at the count, so one of the two sees the other.
@@ -206,8 +212,7 @@ bool wb_enter_through(struct wb_cache *c)
 	smp_mb__after_atomic();
 	if (READ_ONCE(c->mode) == WB_MODE_DRAINED)
 		return true;
-	if (atomic_dec_and_test(&c->through))
-		wb_migrate_kick(c);
+	wb_leave_through(c);
 	return false;
 }
 
@@ -262,6 +267,7 @@ bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr, u32 *place, u64 *se
 {
 	struct wb_entry disk = { .block = block, .crc = nr, .flags = WB_ENTRY_TOMBSTONE };
 	struct wb_spot spot;
+	u32 slot;
 
 	if (!wb_log_reserve(&c->log, 1, &spot)) {
 		wb_flush_push(c);
@@ -269,7 +275,9 @@ bool wb_log_tombstone(struct wb_cache *c, u64 block, u32 nr, u32 *place, u64 *se
 			return false;
 	}
 	wb_entry_encode(wb_log_header(spot.chunk), spot.block - spot.chunk->start - 1, &disk);
-	*place = (wb_slot_of(&c->super.geom, spot.chunk->id) << c->index.slot_shift) + spot.block;
+	slot = wb_slot_of(&c->super.geom, spot.chunk->id);
+	atomic_inc(&c->slot_refs[slot]);	/* its chunk is open: it cannot be reused yet */
+	*place = (slot << c->index.slot_shift) + spot.block;
 	*seq = spot.chunk->seq;
 	if (wb_log_done(&c->log, &spot) || spot.last)
 		wb_flush_push(c);

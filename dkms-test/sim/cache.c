@@ -85,6 +85,7 @@ void begin_life(struct sim *s)
 	s->past_log = false;
 	s->through = 0;
 	s->through_done = 0;
+	s->bypasses = 0;
 	s->through_flushed = 0;
 	s->through_lost = false;
 	s->flush_failures = 0;
@@ -258,6 +259,10 @@ void op_end(struct sim *s, struct op *op, bool ok)
 	if (op->in_line)
 		wb_range_leave(&s->mig.ranges, &op->range);
 	op->in_line = false;
+	s->through -= op->past_log;
+	op->past_log = false;
+	s->bypasses -= op->bypassing;
+	op->bypassing = false;
 	op->state = S_FREE;
 	if (ok && op->kind == OP_DISCARD)
 		discard_done(s, op, true);
@@ -467,13 +472,13 @@ static void write_through(struct sim *s, struct op *op)
 {
 	publish(s, op, op->sector + op->at, op->nr - op->at, s->m->next_chunk - 1, NEVER, true);
 	s->through++;
+	op->past_log = true;
 	write_backing(s, op, IO_THROUGH, op->fua ? W_PREFLUSH | W_FUA : 0);
 	op->through = s->through_done;
 }
 
 void through_ends(struct sim *s, struct op *op, bool ok)
 {
-	s->through--;
 	s->through_done++;
 	if (ok && op->fua) {
 		model_ack(s->m, op->nr_op, op->sector, op->nr, 0);
@@ -486,7 +491,7 @@ static bool may_bypass(const struct sim *s, const struct op *op)
 {
 	u64 block = op->sector / WB_BLOCK_SECTORS;
 
-	if (!op->bypass)
+	if (!op->bypass || s->through)
 		return false;
 	for (; block * WB_BLOCK_SECTORS < op->sector + op->nr; block++)
 		if (newest_copy(s, block) != WB_NO_PLACE)
@@ -503,6 +508,8 @@ static void bypass(struct sim *s, struct op *op)
 	op->need = everything(s);
 	op->need_chunk = s->base_chunk + (u32)op->need - 1;
 	publish(s, op, op->sector, op->nr, op->need_chunk, NEVER, true);
+	op->bypassing = true;
+	s->bypasses++;
 	trace("write %u waits for chunk %u", op->nr_op, op->need_chunk);
 	op->state = S_WAITS;
 	if (op->need > s->need)
@@ -766,6 +773,7 @@ static void put_tombstone(struct sim *s, struct op *op)
 
 	wb_entry_encode((void *)image_of(s, c->id, c->start), op->block - c->start - 1, &e);
 	op->tomb = (slot_of(s, c->id) << s->index.slot_shift) + op->block;
+	s->slot_refs[slot_of(s, c->id)]++;
 	op->need_chunk = s->base_chunk + (u32)op->seq;
 	op->state = S_TOMB_DONE;
 	for (i = (u32)op->first * WB_BLOCK_SECTORS;
@@ -796,7 +804,7 @@ static void drop_older(struct sim *s, struct op *op)
 }
 
 /* Does migration write where only the discard may be at work? */
-static void check_alone(const struct sim *s, const struct op *op)
+void check_alone(const struct sim *s, const struct op *op)
 {
 	const struct request *q;
 	const struct io *io;
@@ -808,26 +816,39 @@ static void check_alone(const struct sim *s, const struct op *op)
 			       "discard %u, while its blocks are being written", op->nr_op);
 }
 
-static void discard_begins(struct sim *s, struct op *op)
+/* Return: false if it has to wait. */
+static bool discard_begins(struct sim *s, struct op *op)
 {
 	op->tomb = WB_NO_PLACE;
 	op->first = (op->sector + WB_BLOCK_SECTORS - 1) / WB_BLOCK_SECTORS;
 	op->end = (op->sector + op->nr) / WB_BLOCK_SECTORS;
 	if (op->sector + op->nr == s->m->nr_sectors)
 		op->end = wb_backing_blocks(&s->geom);
-	if (s->mode == DRAINED) {
-		s->through++;
-		op->past_log = true;
-		send_discard(s, op, S_IO);
-	} else if (s->failed) {
+	if (s->failed && s->mode != DRAINED) {
 		op_end(s, op, false);
-	} else {
-		wb_range_join(&s->mig.ranges, &op->range, WB_RANGE_DISCARDS,
-			      op->sector / WB_BLOCK_SECTORS,
-			      (op->sector + op->nr - 1) / WB_BLOCK_SECTORS);
-		op->in_line = true;
-		op->state = S_RANGE;
+		return true;
 	}
+	if (s->mode == HOLD)
+		return false;
+	s->through++;
+	op->past_log = true;
+	if (s->mode == DRAINED)
+		send_discard(s, op, S_IO);
+	else
+		op->state = S_ENTER;
+	return true;
+}
+
+static bool discard_joins(struct sim *s, struct op *op)
+{
+	if (s->bypasses)
+		return false;
+	wb_range_join(&s->mig.ranges, &op->range, WB_RANGE_DISCARDS,
+		      op->sector / WB_BLOCK_SECTORS,
+		      (op->sector + op->nr - 1) / WB_BLOCK_SECTORS);
+	op->in_line = true;
+	op->state = S_RANGE;
+	return true;
 }
 
 static bool discard_step(struct sim *s, struct op *op)
@@ -836,8 +857,9 @@ static bool discard_step(struct sim *s, struct op *op)
 
 	switch (op->state) {
 	case S_NEW:
-		discard_begins(s, op);
-		return true;
+		return discard_begins(s, op);
+	case S_ENTER:
+		return discard_joins(s, op);
 	case S_RANGE:
 		if (!wb_range_may(line, &op->range))
 			return false;
@@ -847,7 +869,7 @@ static bool discard_step(struct sim *s, struct op *op)
 	case S_TOMB:
 		if (reserve(s, 1, op)) {
 			put_tombstone(s, op);
-		} else if (s->mode == DRAINED) {
+		} else if (s->past_log) {
 			op_end(s, op, true);
 		} else if (log_hopeless(s)) {
 			op_end(s, op, false);
@@ -858,6 +880,8 @@ static bool discard_step(struct sim *s, struct op *op)
 		}
 		return true;
 	case S_ASIDE:
+		if (s->pos >= s->geom.slot_blocks && !s->past_log && !log_hopeless(s))
+			return false;
 		wb_range_come_back(line, &op->range);
 		op->state = S_BACK;
 		return false;
@@ -884,10 +908,12 @@ static bool discard_step(struct sim *s, struct op *op)
 		return true;
 	case S_DROP:
 		check_alone(s, op);
-		if (op->first + op->at < op->end)
+		if (op->first + op->at < op->end) {
 			drop_older(s, op);
-		else
-			op_end(s, op, true);
+			return true;
+		}
+		s->slot_refs[op->tomb >> s->index.slot_shift]--;
+		op_end(s, op, true);
 		return true;
 	}
 	return false;

@@ -908,10 +908,8 @@ static void user_io_ends(struct sim *s, const struct io *io, bool ok)
 		op_end(s, op, ok);
 		break;
 	case IO_DISCARD:
-		if (op->past_log) {
-			s->through--;
-			s->through_done++;
-		}
+		if (op->in_line)
+			check_alone(s, op);
 		if (op->state == S_IO || !ok) {
 			op_end(s, op, ok);
 			break;

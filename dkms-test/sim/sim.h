@@ -160,7 +160,7 @@ enum op_kind { OP_WRITE, OP_READ, OP_FLUSH, OP_DISCARD };
 enum op_state {
 	S_FREE, S_NEW, S_HELD, S_FILL, S_PUBLISH, S_DONE, S_MORE, S_DURABLE, S_IO,
 	S_PIECES, S_WAITS, S_PAST,
-	S_RANGE, S_TRIED, S_TOMB, S_ASIDE, S_BACK, S_TOMB_DONE, S_EARLIER, S_DROP,
+	S_ENTER, S_RANGE, S_TRIED, S_TOMB, S_ASIDE, S_BACK, S_TOMB_DONE, S_EARLIER, S_DROP,
 };
 
 struct piece {
@@ -196,9 +196,10 @@ struct op {
 	u32 tomb;
 	struct wb_range range;	/* its place in migration's line, if it is in_line */
 	bool in_line;
-	bool past_log;		/* counted in through */
 	u32 flush_failures;	/* when it was passed down */
 	bool was_backing;
+	bool past_log;		/* counted in through */
+	bool bypassing;		/* counted in bypasses */
 	u32 through;
 };
 
@@ -332,7 +333,7 @@ struct sim {
 	u8 mode;
 	bool failed;
 	bool draining, undrain, past_log;
-	u32 through, through_done, through_flushed;
+	u32 through, through_done, through_flushed, bypasses;
 	bool through_lost;
 	u32 flush_failures;	/* of the backing device */
 	struct migrator mig;
@@ -405,6 +406,7 @@ void take_finished(struct sim *s);
 bool log_hopeless(const struct sim *s);
 void through_ends(struct sim *s, struct op *op, bool ok);
 void bypass_ends(struct sim *s, struct op *op, bool ok);
+void check_alone(const struct sim *s, const struct op *op);
 void discard_done(struct sim *s, struct op *op, bool ok);
 void log_fails(struct sim *s, const char *why);
 

@@ -96,10 +96,11 @@ void wb_migrate_retry(struct wb_cache *c);
 void wb_migrate_keep_out(struct wb_cache *c, struct wb_range *r, u64 first, u64 last);
 void wb_migrate_let_in(struct wb_cache *c, struct wb_range *r);
 /*
- * Let migration go first for a moment, which may make room, and then keep it out again. Return: may it
- * have written to these blocks? Sleeps.
+ * Let migration by, which may make room, and then keep it out again. Return: may it have written to
+ * these blocks? The second one sleeps.
  */
-bool wb_migrate_let_by(struct wb_cache *c, struct wb_range *r);
+void wb_migrate_step_aside(struct wb_cache *c, struct wb_range *r);
+bool wb_migrate_come_back(struct wb_cache *c, struct wb_range *r);
 
 /* drain.c */
 

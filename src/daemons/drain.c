@@ -7,8 +7,8 @@
  *                (writers go on)                                record the log as empty
  *                                                                         │
  *   WRITEBACK ◀─ flush the  ◀─ wait for writes ◀─ HOLD ◀─ forget the ◀─ DRAINED
- *                backing       past the log               clean copies
- *                device
+ *                backing       past the log,              clean copies
+ *                device        and discards
  *
  * In HOLD the gate of the log is shut and writes wait on the deferred list; reads go on. While the
  * log is empty all users go past it (c->past_log): a write, a FLUSH and, as the clean copies that
@@ -187,8 +187,8 @@ bool wb_undrain_step(struct wb_cache *c)
 	}
 	WRITE_ONCE(c->mode, WB_MODE_HOLD);
 	/*
-	 * The mode before the count, and before what is wanted by now: wb_enter_through() and wb_drain()
-	 * do it the other way round.
+	 * The mode before the count, and before what is wanted by now: wb_enter_through(), discards and
+	 * wb_drain() do it the other way round.
 	 */
 	smp_mb();
 	if (!READ_ONCE(c->undrain)) {

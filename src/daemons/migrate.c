@@ -24,8 +24,8 @@
  * together never write the same sector. A newer copy that joins later is written later
  * (wb_window_step()). A copy that becomes superseded on its way is written for nothing and no
  * harm. Against discards: that look comes when the window has taken its range (segment/ranges.h). A
- * discard at work on one of these blocks has ended by then, and the look sees what is left; or it
- * begins when the window is done.
+ * discard at work on one of these blocks has ended by then, or stepped aside, and the look sees what
+ * is left; or it begins, or comes back, when the window is done.
  *
  * While room is short only as many of the oldest segments are served as there is room for
  * (sweep.h): the log gets room in small steps, before the last of it is used.

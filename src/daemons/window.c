@@ -457,7 +457,7 @@ void wb_migrate_let_in(struct wb_cache *c, struct wb_range *r)
 	leave_line(c->migrator, r);
 }
 
-bool wb_migrate_let_by(struct wb_cache *c, struct wb_range *r)
+void wb_migrate_step_aside(struct wb_cache *c, struct wb_range *r)
 {
 	struct wb_migrator *m = c->migrator;
 
@@ -465,7 +465,12 @@ bool wb_migrate_let_by(struct wb_cache *c, struct wb_range *r)
 	wb_range_step_aside(&m->ranges, r);
 	spin_unlock_irq(&m->lock);
 	wake_up_all(&m->line);
-	schedule_timeout_uninterruptible(1);
+}
+
+bool wb_migrate_come_back(struct wb_cache *c, struct wb_range *r)
+{
+	struct wb_migrator *m = c->migrator;
+
 	spin_lock_irq(&m->lock);
 	wb_range_come_back(&m->ranges, r);
 	spin_unlock_irq(&m->lock);
