@@ -73,7 +73,7 @@ bool wb_may_bypass(struct wb_cache *c, struct bio *bio)
 	bool cached;
 
 	/* A device that has failed before may do so again: the log has room for what it refuses. */
-	if (!wanted || READ_ONCE(c->health) != WB_HEALTH_OK)
+	if (!wanted || READ_ONCE(c->health) != WB_HEALTH_OK || atomic_read(&c->through))
 		return false;
 	spin_lock(&c->streams_lock);
 	run = wb_streams_note(&c->streams, bio->bi_iter.bi_sector, nr);
@@ -133,7 +133,7 @@ int wb_map_bypass(struct wb_cache *c, struct bio *bio)
 	/* With wb_log_reserve(), before wb_bypass_cross() looks, and with a discard, which counts first. */
 	smp_mb__after_atomic();
 	if (unlikely(atomic_read(&c->through))) {
-		bypass_ended(c);
+		atomic_dec(&c->bypasses);
 		wb_flush_defer(c, bio);
 		return DM_MAPIO_SUBMITTED;
 	}

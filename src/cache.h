@@ -138,7 +138,7 @@ struct wb_migrator;
  * @record: as last written; only the recorder and who starts and stops changes it
  * @log: the log
  * @index: the index; @locks: its bucket locks
- * @slot_refs: per slot, reads of the cache device in flight
+ * @slot_refs: per slot, reads of the cache device in flight, and discards with their tombstone there
  * @slot_live: per slot, copies that count as cached
  * @purged_id: segment whose slot has left the index and waits for @slot_refs; flush daemon only
  * @need: all chunks before this seq are wanted durable; under log.lock

@@ -167,7 +167,8 @@ static blk_status_t forget(struct wb_cache *c, const struct bio *bio, u64 block,
 
 /*
  * From here on nothing goes past a full log, and no undrain ends, before this discard does. While
- * undrain waits for those that came before it a later one waits, as writes do.
+ * undrain waits for those that came before it a later one waits, as writes do; but not one that only
+ * has to end itself.
  */
 static void enter(struct wb_cache *c)
 {

@@ -119,7 +119,7 @@ void wb_drain_failed(struct wb_cache *c);
  * wb_undrain_step() - if that is wanted, one step from mode drained back to the log
  *
  * Migrate daemon only; sleeps. Return: whether other work may be done. If not, somebody kicks: the
- * last write that goes past the log, the next start, or who took it back and wanted it again.
+ * last write that goes past the log, or discard, the next start, or who took it back and wanted it again.
  */
 bool wb_undrain_step(struct wb_cache *c);
 
