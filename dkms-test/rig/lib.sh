@@ -29,6 +29,10 @@ SANITIZERS='kasan lockdep smp kcsan'
 is_sanitizer() { [[ " $SANITIZERS " == *" $1 "* ]]; }
 is_uml() { is_sanitizer "$1" && [ "$1" != kcsan ]; }
 
+# time_left, no_time_left: until RUN_UNTIL, seconds since 1970, where that is set.
+time_left() { printf '%s\n' $((RUN_UNTIL - EPOCHSECONDS)); }
+no_time_left() { [ -n "${RUN_UNTIL:-}" ] && [ "$EPOCHSECONDS" -ge "$RUN_UNTIL" ]; }
+
 # skips_idle_time KERNEL: whether it is user-mode Linux with one CPU, whose time is its own: it stands still
 # while anything computes, and idle time is skipped.
 skips_idle_time() { is_uml "$1" && [ "$(source_kernel "$1")" != 7.2 ]; }
