@@ -2,8 +2,8 @@
 /*
  * For LD_PRELOAD, with fio in a guest where time stands still while anything computes (user-mode Linux,
  * time-travel=inf-cpu). There fio's calibration of the CPU's clock, some 60 ms of reading the time again and
- * again, takes a quarter of a million system calls, each a switch between processes of the host: minutes on a
- * slow one. So the first readings sleep a little now and then, which takes no time of the host's; those after
+ * again, takes a quarter of a million system calls, each a switch between processes of the host: half a minute
+ * on a slow one. So the first readings sleep a little now and then, which takes no time of the host's; those after
  * them, when fio does I/O, change nothing.
  */
 #define _GNU_SOURCE
