@@ -8,6 +8,7 @@
 struct report {
 	const char *state;
 	bool damaged;
+	bool others;		/* it seems to be something else's by now */
 	struct ranges lost;	/* backing sectors whose newest copy is bad */
 };
 
@@ -55,9 +56,14 @@ static void print_log(const struct media *m, const struct log_scan *scan)
 		printf("  and %llu more\n", (unsigned long long)(scan->nr_findings - MAX_FINDINGS));
 }
 
-static void print_advice(const struct media *m, const struct log_scan *scan)
+static void print_advice(const struct media *m, const struct log_scan *scan, const struct report *r)
 {
 	const char *path = m->dev->path;
+
+	if (r->others) {
+		printf("It seems to have been given to something else since: repair it only if not so\n");
+		return;
+	}
 
 	if (!scan) {
 		printf("The target refuses to start with this, and where the log begins cannot be told; "
@@ -66,8 +72,13 @@ static void print_advice(const struct media *m, const struct log_scan *scan)
 	}
 	if (scan->unreadable || scan->broken)
 		printf("The target refuses to start with this. ");
+	else if (scan->damaged && !r->lost.nr)
+		printf("The target starts with this, and nothing is lost: what is damaged has been overwritten "
+		       "since. Best create and drain it. ");
 	else if (scan->damaged)
-		printf("The target starts with this, but the damaged blocks cannot be read or written back. ");
+		printf("The target starts with this, and loses what is listed unless that is overwritten; what "
+		       "comes after it in the log is written back last. Best save all else: " TOOL_NAME
+		       " repair %s --skip --backing DEV. ", path);
 	else
 		printf("The target can still use it. ");
 	printf("What can be done: " TOOL_NAME " repair %s\n", path);
@@ -90,7 +101,7 @@ static void print_people(const struct media *m, const struct log_scan *scan, con
 		printf("  log          cannot be read without a good record\n");
 	}
 	if (r->damaged)
-		print_advice(m, scan);
+		print_advice(m, scan, r);
 }
 
 /* ---------------------------------------------------------------- for programs */
@@ -157,6 +168,7 @@ static int check(const struct media *m, const struct options *o)
 	bool walked = false;
 	int rc = RC_OK, i;
 
+	media_find_others(m, &r.others);	/* whoever only reads may go on where one cannot tell */
 	for (i = 0; i < WB_NR_COPIES; i++) {
 		if (m->super[i].verdict != WB_OK || m->record[i].verdict != WB_OK)
 			r.damaged = true;
@@ -177,7 +189,9 @@ static int check(const struct media *m, const struct options *o)
 	ranges_free(&r.lost);
 	if (walked)
 		scan_free(&scan);
-	return rc ? rc : r.damaged ? RC_DAMAGE : RC_OK;
+	if (!rc)
+		rc = r.damaged ? RC_DAMAGE : r.others ? RC_DEVICE : RC_OK;
+	return rc;
 }
 
 int verb_check(const struct args *a, const struct options *o)

@@ -50,7 +50,15 @@ int dm_need_target(void);
 
 /* Make and start a device of one target. */
 int dm_create_device(const char *name, const char *uuid, u64 sectors, const char *table);
-int dm_remove_device(const char *name);
+
+/* How a device stopped, as far as the kernel log tells. */
+struct dm_stopped {
+	bool known;		/* @dirty is */
+	u64 dirty;		/* blocks that stay on the cache device */
+	bool lost;		/* not everything could be made durable before */
+};
+
+int dm_remove_device(const char *name, struct dm_stopped *how);
 
 /*
  * Send a message. @usage_code: what -EINVAL means to the caller (a bad value is a usage error).

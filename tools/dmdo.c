@@ -183,12 +183,38 @@ int dm_create_device(const char *name, const char *uuid, u64 sectors, const char
 
 /* ---------------------------------------------------------------- remove, message */
 
-int dm_remove_device(const char *name)
+struct stopping {
+	const char *name;
+	struct dm_stopped *how;
+	char last[1024];
+};
+
+static void note_stop(void *ctx, const char *text, bool own)
+{
+	struct stopping *s = ctx;
+	size_t len = strlen(s->name);
+	unsigned long long dirty;
+
+	(void)own;
+	snprintf(s->last, sizeof(s->last), "%s", text);
+	if (strncmp(text, s->name, len) || strncmp(text + len, ": ", 2))
+		return;
+	text += len + 2;
+	if (sscanf(text, "stopped with %llu dirty blocks", &dirty) == 1) {
+		s->how->known = true;
+		s->how->dirty = dirty;
+	} else if (!strncmp(text, "stopped without making everything durable", 41)) {
+		s->how->lost = true;
+	}
+}
+
+int dm_remove_device(const char *name, struct dm_stopped *how)
 {
 	struct dm_task *t = dm_task_create(DM_DEVICE_REMOVE);
+	struct stopping s = { .name = name, .how = how };
 	int kmsg, e;
-	char reason[1024];
 
+	memset(how, 0, sizeof(*how));
 	if (!t)
 		return out_of_memory();
 	if (!dm_task_set_name(t, name)) {
@@ -201,15 +227,15 @@ int dm_remove_device(const char *name)
 	kmsg = kmsg_open();
 	e = run_and_settle(t);
 	dm_task_destroy(t);
-	kmsg_reason(kmsg, reason, sizeof(reason));
+	kmsg_each(kmsg, note_stop, &s);
 	if (!e)
 		return RC_OK;
 	if (e == EBUSY) {
 		err("%s is in use: close or unmount what has it open, then try again", name);
 		return RC_BUSY;
 	}
-	return fail_errno(e, "cannot remove %s%s%s", name, *reason ? "; the kernel says: " : "",
-			  reason);
+	return fail_errno(e, "cannot remove %s%s%s", name, *s.last ? "; the kernel says: " : "",
+			  s.last);
 }
 
 int dm_send(const char *name, const char *message, int usage_code)

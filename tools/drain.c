@@ -286,25 +286,33 @@ static int in_use(const struct dm_device *d)
 	return RC_BUSY;
 }
 
-/* Say what stays behind. The RAM buffer goes to the cache device when the device stops. */
-static void say_left(const struct dm_device *d, const struct state *s)
+/*
+ * Say what stays behind. The RAM buffer goes to the cache device when the device stops, and somebody may
+ * have written until then: the kernel's last word counts, not the status before.
+ */
+static void say_left(const struct dm_device *d, const struct state *s, const struct dm_stopped *how)
 {
+	u64 dirty = how->known ? how->dirty : s->n[S_DIRTY];
 	char size[TEXT_LEN], cache[256], backing[256];
 
-	if (!s->n[S_DIRTY]) {
+	device_name_of(d->cache, cache, sizeof(cache));
+	device_name_of(d->backing, backing, sizeof(backing));
+	if (how->lost)
+		warn("%s did not take all that was in memory: writes that had been acknowledged and not "
+		     "flushed are lost; see the kernel log", cache);
+	if (!dirty) {
 		printf("%s removed\n", d->name);
 		return;
 	}
-	device_name_of(d->cache, cache, sizeof(cache));
-	device_name_of(d->backing, backing, sizeof(backing));
-	printf("%s removed; %s of dirty data stays on %s.\n"
+	printf("%s removed; %s%s of dirty data stays on %s.\n"
 	       "Do not use %s without it; to go on: " TOOL_NAME " create %s %s %s\n",
-	       d->name, size_text(state_bytes(s, S_DIRTY), size), cache, backing, d->name, backing,
-	       cache);
+	       d->name, how->lost ? "at most " : "", size_text(dirty << WB_BLOCK_SHIFT, size), cache,
+	       backing, d->name, backing, cache);
 }
 
 int verb_remove(const struct args *a, const struct options *o)
 {
+	struct dm_stopped how;
 	struct dm_device d;
 	struct state s;
 	int rc;
@@ -324,9 +332,9 @@ int verb_remove(const struct args *a, const struct options *o)
 	if (!rc)
 		rc = state_parse(&s, &d);
 	if (!rc)
-		rc = dm_remove_device(d.name);
+		rc = dm_remove_device(d.name, &how);
 	if (!rc)
-		say_left(&d, &s);
+		say_left(&d, &s, &how);
 	dm_device_free(&d);
 	return rc;
 }

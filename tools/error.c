@@ -73,6 +73,11 @@ int confirm(bool yes, const char *question)
 	char line[64];
 	ssize_t n;
 
+	/* Also with --yes: this is the last moment at which all is as it was. */
+	if (interrupted) {
+		err("interrupted, nothing was changed");
+		return RC_INTERRUPTED;
+	}
 	if (yes)
 		return RC_OK;
 	if (!isatty(STDIN_FILENO)) {

@@ -33,8 +33,15 @@ struct job {
  */
 static int look_for_foreign(struct job *j)
 {
+	int rc;
+
 	j->foreign_end = media_is_ours(&j->old) ? WB_FIRST_SLOT_OFFSET : 0;
-	return signatures_find(&j->cache, j->foreign_end, &j->foreign);
+	rc = signatures_find(&j->cache, j->foreign_end, &j->foreign);
+	if (!rc && j->foreign.unreadable) {
+		err("cannot look for signatures on %s: it cannot be read", j->cache.path);
+		rc = RC_DEVICE;
+	}
+	return rc;
 }
 
 /*
@@ -177,7 +184,8 @@ static int write_all(struct job *j)
 		sync_all(j, &e);
 	}
 	if (e)
-		return fail_errno(-e, "cannot write to %s; it is not formatted", j->cache.path);
+		return fail_errno(-e, "cannot write to %s; format it again before it is used",
+				  j->cache.path);
 	return RC_OK;
 }
 

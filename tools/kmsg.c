@@ -29,14 +29,12 @@ static const char *reason_in(const char *line)
 	return colon ? colon + strlen(": writeboost: ") : NULL;
 }
 
-void kmsg_reason(int fd, char *to, size_t len)
+void kmsg_each(int fd, void (*say)(void *ctx, const char *text, bool own), void *ctx)
 {
 	char record[8192], *text;
 	const char *reason;
-	bool own = false;
 	ssize_t n;
 
-	*to = '\0';
 	if (fd < 0)
 		return;
 	/* One read() is one record: "priority,sequence,time,flags;text\n", then more lines. */
@@ -49,11 +47,33 @@ void kmsg_reason(int fd, char *to, size_t len)
 			continue;
 		text[strcspn(text, "\n")] = '\0';
 		reason = reason_in(text + 1);
-		/* What the target says itself is nearer the cause than what its constructor gives up. */
-		if (!reason || (own && !strstr(text, OWN_PREFIX)))
-			continue;
-		own = strstr(text, OWN_PREFIX);
-		snprintf(to, len, "%s", reason);
+		if (reason)
+			say(ctx, reason, strstr(text, OWN_PREFIX));
 	}
 	close(fd);
+}
+
+struct last {
+	char *to;
+	size_t len;
+	bool own;
+};
+
+static void keep_last(void *ctx, const char *text, bool own)
+{
+	struct last *l = ctx;
+
+	/* What the target says itself is nearer the cause than what its constructor gives up. */
+	if (l->own && !own)
+		return;
+	l->own = own;
+	snprintf(l->to, l->len, "%s", text);
+}
+
+void kmsg_reason(int fd, char *to, size_t len)
+{
+	struct last l = { .to = to, .len = len };
+
+	*to = '\0';
+	kmsg_each(fd, keep_last, &l);
 }

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Why the kernel refused: device-mapper tells only an error number, the reason goes to the kernel
- * log. Open before the call, ask after it failed.
+ * What the target said to the kernel log: device-mapper tells only an error number. Open before the
+ * call, ask after it.
  */
 #ifndef KMSG_H
 #define KMSG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* At the end of the kernel log as it is now. Return: a descriptor, or -1 if it may not be read. */
 int kmsg_open(void);
 
 /*
- * The target's last line since then, without the prefix; "" if there is none. Closes @fd.
+ * Call @say for each line of the target since then, without the prefix. @own: it is its own, not what
+ * device-mapper quotes of its constructor. Closes @fd.
  */
+void kmsg_each(int fd, void (*say)(void *ctx, const char *text, bool own), void *ctx);
+
+/* The last such line, its own before any other; "" if there is none. Closes @fd. */
 void kmsg_reason(int fd, char *to, size_t len);
 
 #endif /* KMSG_H */

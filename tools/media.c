@@ -63,8 +63,10 @@ int media_explain(const struct media *m)
 		    "version, then format it anew", path);
 		return RC_DEVICE;
 	case WB_FOREIGN:
-		err("%s %s%s", path, wb_verdict_text(m->super_verdict),
-		    m->super[1].verdict == WB_OK ? "; it was a cache before that" : "");
+		err("%s %s", path, wb_verdict_text(m->super_verdict));
+		if (m->super[1].verdict == WB_OK)
+			err("it was a cache before that; if it still is, and that was a mistake: overwrite "
+			    "its first 4096 bytes with zeros, then " TOOL_NAME " repair %s", path);
 		return RC_DEVICE;
 	case WB_BAD_VERSION:
 	case WB_BAD_FEATURE:
@@ -88,10 +90,31 @@ int media_explain(const struct media *m)
 	return RC_DEVICE;
 }
 
+int media_find_others(const struct media *m, bool *found)
+{
+	struct signatures s;
+	int rc, i;
+
+	*found = false;
+	rc = signatures_find(m->dev, WB_FIRST_SLOT_OFFSET, &s);
+	if (rc)
+		return rc;
+	for (i = 0; i < s.nr; i++)
+		err("found on %s: %s (at byte %llu), where nothing but the cache's own blocks should be",
+		    m->dev->path, s.found[i].what, (unsigned long long)s.found[i].offset);
+	*found = s.nr;
+	if (s.unreadable && !s.nr && m->super[0].verdict == WB_NOT_OURS) {
+		err("the first superblock of %s is gone, and whether something else is there instead "
+		    "cannot be told: it cannot be read", m->dev->path);
+		return RC_DEVICE;
+	}
+	return RC_OK;
+}
+
 int media_writable(const struct media *m, bool force)
 {
-	struct signatures found;
-	int rc, i;
+	bool others;
+	int rc;
 
 	if (m->s.ro_compat & ~WB_RO_COMPAT_KNOWN) {
 		err("%s has features of a newer dm-writeboost and may only be read; use that version's "
@@ -100,16 +123,11 @@ int media_writable(const struct media *m, bool force)
 	}
 	if (force)
 		return RC_OK;
-	if (m->super[0].verdict != WB_NOT_OURS)
-		return RC_OK;
-	rc = signatures_find(m->dev, WB_FIRST_SLOT_OFFSET, &found);
-	for (i = 0; !rc && i < found.nr; i++)
-		err("found on %s: %s (at byte %llu), where its first superblock should be good",
-		    m->dev->path, found.found[i].what, (unsigned long long)found.found[i].offset);
-	if (rc || !found.nr)
+	rc = media_find_others(m, &others);
+	if (rc || !others)
 		return rc;
-	err("%s was a cache, but seems to have been given to something else since; if not so, add "
-	    "--force", m->dev->path);
+	err("%s was a cache, but seems to have been given to something else since; if not so, remove "
+	    "that (wipefs --offset BYTE), or add --force", m->dev->path);
 	return RC_REFUSED;
 }
 

@@ -57,9 +57,17 @@ bool media_is_ours(const struct media *m);
 int media_explain(const struct media *m);
 
 /*
+ * Does it seem to have been given to something else? What that has written may have left any of our
+ * superblocks as it is. Where our own first one is gone, a device that cannot be searched counts as an
+ * error; otherwise the damage at hand is enough. *@found: says so, if it does.
+ * Return: RC_OK or RC_DEVICE.
+ */
+int media_find_others(const struct media *m, bool *found);
+
+/*
  * May this cache be written to? Not if it has features that a writer must know and we do not; nor,
- * without @force, where only the second superblock is left and the device seems to have been given
- * to something else. Return: RC_OK, RC_DEVICE or RC_REFUSED after saying so.
+ * without @force, where media_find_others() finds something.
+ * Return: RC_OK, RC_DEVICE or RC_REFUSED after saying so.
  */
 int media_writable(const struct media *m, bool force);
 

@@ -5,7 +5,8 @@
  * It first says what is wrong and what each way out would lose, by backing range; then it asks;
  * only then it writes. A bad superblock or record copy is rewritten from the good one. A damaged log is
  *
- *   cut (--cut, the default): it ends before the damage, as if nothing had been written after; or
+ *   cut (--cut, the default): it ends before the damage, as if nothing after that had been written to
+ *   it, though some of that may be on the backing device already; or
  *   salvaged (--skip): all that can be read, also behind the damage, is written to the backing
  *   device, then the log is recorded as empty.
  *
@@ -114,6 +115,8 @@ static void say_log(const struct repair *r)
 	say_holes(&r->salvage);
 	if (r->o->skip)
 		return;
+	printf("Of what was written after, some may be on the backing device already: check the file system "
+	       "after it.\n");
 	printf("The alternative: " TOOL_NAME " repair %s --skip --backing DEV would lose %s of %s\n",
 	       r->dev->path, size_text(r->skip_loses.sectors << WB_SECTOR_SHIFT, size),
 	       size_text(r->salvage.copies.live_sectors << WB_SECTOR_SHIFT, all));
@@ -377,6 +380,13 @@ static int mend(struct repair *r)
 	return rc ? rc : confirm_repair(r);
 }
 
+/* Nobody asked for the log to be cut, and only copies that have been superseded are damaged. */
+static bool needless(const struct repair *r)
+{
+	return !r->o->cut && !r->o->skip && !r->scan.broken && !r->scan.unreadable &&
+	       !r->skip_loses.nr && !r->salvage.nr_holes && !r->salvage.unproved;
+}
+
 static int repair(struct repair *r)
 {
 	bool todo;
@@ -398,6 +408,11 @@ static int repair(struct repair *r)
 			return RC_DAMAGE;
 		printf("%s: nothing to repair: %s\n", r->dev->path, scan_state(&r->scan));
 		return RC_OK;
+	}
+	if (r->log && needless(r)) {
+		err("refused: the target starts with this, and nothing of it is lost, as what is damaged has "
+		    "been overwritten since: create and drain it. Or say --skip or --cut");
+		return RC_REFUSED;
 	}
 	if (r->log && r->o->skip) {
 		rc = open_backing(r);

@@ -75,7 +75,7 @@ static void describe(blkid_probe pr, char *to, size_t len)
 
 int signatures_find(const struct device *d, u64 end, struct signatures *s)
 {
-	int fd = open_beside(d, O_RDONLY), rc = RC_OK, n;
+	int fd = open_beside(d, O_RDONLY), n = 1;
 	blkid_probe pr;
 	u64 at;
 
@@ -94,13 +94,10 @@ int signatures_find(const struct device *d, u64 end, struct signatures *s)
 		describe(pr, s->found[s->nr].what, sizeof(s->found[0].what));
 		s->found[s->nr++].offset = at;
 	}
-	if (s->nr < MAX_SIGNATURES && n < 0) {
-		err("cannot look for signatures on %s: it cannot be read", d->path);
-		rc = RC_DEVICE;
-	}
+	s->unreadable = n < 0;
 	blkid_free_probe(pr);
 	close(fd);
-	return rc;
+	return RC_OK;
 }
 
 int signatures_wipe(const struct device *d, u64 end)

@@ -9,6 +9,7 @@
 
 struct signatures {
 	int nr;
+	bool unreadable;	/* the device could not be read wherever one might be */
 	struct {
 		char what[96];	/* "ext4 file system" */
 		u64 offset;	/* bytes, of the magic */
@@ -18,7 +19,9 @@ struct signatures {
 /**
  * signatures_find() - what libblkid finds on a device
  * @d: device
- * @end: look no further than this many bytes into it, 0 = everywhere
+ * @end: only what has its magic before this byte counts, 0 = everywhere
+ *
+ * Return: RC_OK, whatever was found; RC_DEVICE after saying that one cannot look.
  */
 int signatures_find(const struct device *d, u64 end, struct signatures *s);
 

@@ -122,11 +122,13 @@ static void print_advice(const struct view *v)
 		       "fails, then remove and create %s; dirty data stays on %s\n",
 		       s->n[S_CACHE_ERRORS] >= s->n[S_BACKING_ERRORS] ? v->cache : v->backing,
 		       v->d->name, v->cache);
-	else if (state_is(s->health, "degraded"))
+	else if (state_is(s->health, "degraded") && s->n[S_CACHE_ERRORS] >= s->n[S_BACKING_ERRORS])
 		printf("  to do     %s gave errors: see dmesg, save what is dirty with " TOOL_NAME
-		       " drain %s, then replace it\n",
-		       s->n[S_CACHE_ERRORS] >= s->n[S_BACKING_ERRORS] ? v->cache : v->backing,
-		       v->d->name);
+		       " drain %s, then replace it\n", v->cache, v->d->name);
+	else if (state_is(s->health, "degraded"))
+		printf("  to do     %s gave errors: see dmesg; if it is failing, " TOOL_NAME " remove %s "
+		       "(dirty data stays on %s), copy it to another of the same length, and create %s "
+		       "with that\n", v->backing, v->d->name, v->cache, v->d->name);
 	else if (state_is(s->health, "needs_check"))
 		printf("  to do     the log is damaged: " TOOL_NAME " remove %s, then " TOOL_NAME
 		       " check %s\n", v->d->name, v->cache);

@@ -283,6 +283,10 @@ static void test_super(void)
 	memcpy(block, copy, sizeof(block));
 	block[200] ^= 1;
 	CHECK(wb_super_pick(two, &back) == WB_OK && !memcmp(back.uuid, s.uuid, sizeof(s.uuid)));
+	/* A partition table: the boot code before it, with our magic, stays. */
+	memcpy(block, copy, sizeof(block));
+	memcpy(block + 512, "EFI PART", 8);
+	CHECK(wb_super_pick(two, &back) == WB_FOREIGN);
 	rng_fill(&r, block, sizeof(block));
 	CHECK(wb_super_pick(two, &back) == WB_OK);
 	two[1] = block;

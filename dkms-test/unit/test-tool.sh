@@ -451,7 +451,21 @@ code 4 wb check c; code 4 wb repair c --yes; has err 'something else'; [ "$(sum 
 fresh; log <<<'chunk 0-3'; dd if=/dev/zero of=c bs=4096 count=1 conv=notrunc 2>/dev/null; reiser4; m=$(sum c)
 code 7 wb check c
 code 6 wb repair c --yes; has err reiser4; [ "$(sum c)" = "$m" ] || no "it wrote"
-code 0 wb repair c --yes --force; state 0 dirty
+code 0 wb repair c --yes --force; code 4 wb check c; wipefs -q --offset 65536 c; state 0 dirty
+fresh; log <<<'chunk 0-3'; reiser4; m=$(sum c)
+code 4 wb check c; has out dirty; has err reiser4
+flipped() { log <<<'flipbyte 131090'; m=$(sum c); }
+flipped; code 7 wb check c; has out 'given to something else'; hasnt out 'What can be done'
+code 6 wb repair c --yes; has err reiser4; [ "$(sum c)" = "$m" ] || no "it wrote"
+if command -v sfdisk >/dev/null; then
+	# It leaves our magic, and both records, and the second superblock.
+	fresh; log <<<'chunk 0-3'; printf 'label: gpt\n1M,1M\n' | sfdisk -q --wipe never c >/dev/null 2>&1; m=$(sum c)
+	[ "$(head -c 15 c)" = dmWriteboostLog ] || no "sfdisk overwrote the magic: this test is of no use"
+	code 4 wb check c; has err 'something else'; has err 'with zeros'
+	code 4 wb repair c --yes; code 4 wb repair c --yes --force; code 6 wb format c --backing b --yes
+	[ "$(sum c)" = "$m" ] || no "it wrote"
+	dd if=/dev/zero of=c bs=4096 count=1 conv=notrunc 2>/dev/null; code 0 wb repair c --yes; state 0 dirty; has out '"dirty_blocks":4'
+fi
 
 # Segments 1 to 4; 2.1 (block 20) will be damaged. Block 1 is newer behind it, 10 only before it.
 damaged='chunk 1 10
@@ -515,7 +529,19 @@ rotten 4-6
 segment 2
 durable 1 1
 chunk 9'
-code 0 wb repair c --yes; state 0 dirty; has out '"dirty_blocks":4'
+code 7 wb check c; has out 'skip --backing DEV'
+code 0 wb repair c --yes; has out 'check the file system'; state 0 dirty; has out '"dirty_blocks":4'
+
+test_case "repair: what is rotten has been overwritten"
+fresh; log <<<'chunk 0-3
+rotten 4-6
+segment 2
+durable 1 1
+chunk 4-6'
+m=$(sum c); code 7 wb check c; has out 'nothing is lost'
+code 6 wb repair c --yes; has err 'create and drain'; [ "$(sum c)" = "$m" ] || no "it wrote"
+cp c one; code 0 wb repair one --cut --yes; has out 'This loses'; code 0 wb check one; has out ': dirty'
+code 0 wb repair c --skip --backing b --yes; state 0 clean; on_backing 0 1; on_backing 5 1
 
 test_case "repair: skip"
 fresh; log <<<"$damaged

@@ -150,8 +150,9 @@ enum wb_verdict wb_super_decode(const void *from, struct wb_super *s)
 			return WB_OLD_WRITEBOOST;
 		return is_foreign(from) ? WB_FOREIGN : WB_NOT_OURS;
 	}
+	/* A partition table may be written around our magic: boot code is left as it is. */
 	if (le32_to_cpu(d->crc) != crc_after(d, &d->version, sizeof(*d)))
-		return WB_BAD_CRC;
+		return is_foreign(from) ? WB_FOREIGN : WB_BAD_CRC;
 	if (le32_to_cpu(d->version) != WB_VERSION)
 		return WB_BAD_VERSION;
 
