@@ -23,6 +23,7 @@ bool (*load_cut)(void);
 struct stable stable;
 
 static u32 *issued, *acked;		/* of each sector: number of the operation, DISCARDED */
+static u32 *forced;			/* of each sector: number of the last FUA write that vouches for no other */
 static u32 acked_ops[MAX_WRITERS];
 static u32 ops_wanted;
 static pthread_mutex_t stable_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -247,9 +248,10 @@ static int write_op(struct writer *w, const struct op *op, u32 number)
 {
 	struct stamp s = { .life = plan.life, .op = number };
 	u32 i, mark = number | (op->kind == DISCARD ? DISCARDED : 0), fua[MAX_WRITERS] = { 0 };
+	bool in_order = load(&ordered);
 	int err;
 
-	if (load(&ordered))
+	if (in_order)
 		snapshot(s.dep);
 	for (i = 0; i < op->nr; i++) {
 		store(&issued[op->sector + i], mark);
@@ -269,10 +271,13 @@ static int write_op(struct writer *w, const struct op *op, u32 number)
 		return err;
 	for (i = 0; i < op->nr; i++)
 		store(&acked[op->sector + i], mark);
-	if (op->kind == FUA) {
+	if (op->kind == FUA && in_order) {
 		fua[w->number] = number;
 		now_stable(fua);
 	}
+	/* Written through, what came before it may still be in the disk's own cache. */
+	for (i = 0; op->kind == FUA && i < op->nr; i++)
+		forced[op->sector + i] = number;
 	return 0;
 }
 
@@ -317,6 +322,7 @@ void start_writers(u32 ops)
 
 	memset(issued, 0, plan.sectors * sizeof(*issued));
 	memset(acked, 0, plan.sectors * sizeof(*acked));
+	memset(forced, 0, plan.sectors * sizeof(*forced));
 	memset(acked_ops, 0, sizeof(acked_ops));
 	memset(stable.op, 0, sizeof(stable.op));
 	ops_wanted = ops;
@@ -414,6 +420,7 @@ static void replay(struct verdict *v)
 {
 	struct op op;
 	u32 w, k, i;
+	u64 at;
 
 	for (w = 0; w < plan.writers; w++) {
 		for (k = 0; k < v->known[w]; k++) {
@@ -428,6 +435,9 @@ static void replay(struct verdict *v)
 			}
 		}
 	}
+	for (at = 0; at < plan.sectors; at++)
+		if (forced[at] > v->must[at])
+			v->must[at] = forced[at];
 }
 
 /* A discard may be undone, to what it discarded and to nothing older: it allows zeros, and demands nothing. */
@@ -602,7 +612,8 @@ void allocate(void)
 	base = calloc(plan.sectors, sizeof(*base));
 	issued = calloc(plan.sectors, sizeof(*issued));
 	acked = calloc(plan.sectors, sizeof(*acked));
-	if (!base || !issued || !acked)
+	forced = calloc(plan.sectors, sizeof(*forced));
+	if (!base || !issued || !acked || !forced)
 		die("not enough memory");
 }
 

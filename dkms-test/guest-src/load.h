@@ -7,7 +7,8 @@
  * number alone: another process can say what the k-th one was. Sectors are stamped (common.h) with who
  * wrote them and with what had been acknowledged before. From that follows what has to be there:
  *
- *   flushed	what was acknowledged before a flush that succeeded was issued, and FUA writes;
+ *   flushed	what was acknowledged before a flush that succeeded was issued, and FUA writes: with all that
+ *		their writer did before them where they went into a log, else by themselves;
  *   prefix	what was acknowledged before something was issued that is there;
  *   nothing else	only what was written to this place; of an earlier life only what had survived it.
  *
