@@ -189,6 +189,8 @@ static void look_after(struct work_struct *work)
 	/* The block layer takes FUA away where it means nothing, and moves the rest. */
 	bio->bi_opf |= REQ_FUA;
 	bio->bi_iter = wb->it;
+	/* The device may have split it, and counted its parts; mode drained sends it there once more. */
+	atomic_set(&bio->__bi_remaining, 1);
 	wb_flush_defer(wb->c, bio);
 }
 

@@ -144,7 +144,7 @@ struct wb_migrator;
  * @need: all chunks before this seq are wanted durable; under log.lock
  * @wanted: this much, too, when those who wait for it have company enough; under log.lock
  * @waiters: flushes and FUA writes that wait for the durable point; under log.lock
- * @first_waiter: when the oldest of them came, in jiffies
+ * @first_waiter: when the first of them came since there last was none, in jiffies
  * @company: who of them waits for which chunk, and who may come; under log.lock
  * @seal_seen: order.open as @company knows it; under log.lock
  * @company_timer: makes an end to waiting for company; runs if @company_timed, under log.lock
@@ -154,7 +154,7 @@ struct wb_migrator;
  * @deferred: writes that could not proceed; under @deferred_lock
  * @nr_deferred: those, and the one that is being tried: who makes room kicks the daemon if any
  * @health, @mode: see above
- * @requeue: a noflush suspend is under way: deferred bios go back to device-mapper
+ * @requeue: a noflush suspend is under way: deferred bios go back to device-mapper, see wb_requeues()
  * @past_log: users go past the log, readers and FLUSH too: in mode drained, and until undrain has
  * flushed the backing device
  * @through: writes in flight in mode drained, and discards in any mode
@@ -397,12 +397,13 @@ void wb_fail(struct wb_cache *c);
 void wb_event(struct wb_cache *c);
 void wb_health_init(struct wb_cache *c);
 void wb_send_event(struct wb_cache *c);	/* target.c */
+bool wb_requeues(struct wb_cache *c);		/* so; are held bios to be given back? */
 static inline bool wb_failed(const struct wb_cache *c)
 {
 	return READ_ONCE(c->health) >= WB_HEALTH_FAILED;
 }
 
-/* io.c: synchronous I/O, for starting, stopping and slow paths; sleeps. Counts errors. */
+/* io.c: synchronous I/O, for starting, stopping and slow paths; sleeps. Those for @c count errors. */
 int wb_io_sync(struct block_device *bdev, blk_opf_t opf, u64 offset, void *buf, size_t len);
 void wb_io_read_copies(struct block_device *bdev, u64 first, u64 second,
 		       void *const block[WB_NR_COPIES], const void *copies[WB_NR_COPIES]);

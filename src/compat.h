@@ -6,9 +6,11 @@
 #ifndef WB_COMPAT_H
 #define WB_COMPAT_H
 
+#include <linux/blk-cgroup.h>
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
 #include <linux/hrtimer.h>
+#include <linux/ioprio.h>
 
 /* 6.5: the mode a block device is opened with got a type of its own. */
 #ifndef BLK_OPEN_WRITE

@@ -123,7 +123,7 @@ static blk_status_t pass_down_durably(struct wb_cache *c, const struct bio *like
 /* What is to end the wait for room, if not room. */
 static bool is_in_vain(struct wb_cache *c)
 {
-	return READ_ONCE(c->past_log) || READ_ONCE(c->requeue) || wb_log_hopeless(c);
+	return READ_ONCE(c->past_log) || wb_requeues(c) || wb_log_hopeless(c);
 }
 
 /* Migration may make room. Return: may it have been at the blocks of @range? */
@@ -150,7 +150,7 @@ static blk_status_t forget(struct wb_cache *c, const struct bio *bio, u64 block,
 	while (!status && !wb_log_tombstone(c, block, end - block, &tomb, &seq)) {
 		if (READ_ONCE(c->past_log))
 			return BLK_STS_OK;
-		if (READ_ONCE(c->requeue))
+		if (wb_requeues(c))
 			return BLK_STS_DM_REQUEUE;
 		if (wb_log_hopeless(c))
 			return BLK_STS_IOERR;
@@ -176,7 +176,7 @@ static void enter(struct wb_cache *c)
 		atomic_inc(&c->through);
 		/* With undrain, and with wb_map_bypass(), which does it the other way round. */
 		smp_mb__after_atomic();
-		if (READ_ONCE(c->mode) != WB_MODE_HOLD || READ_ONCE(c->requeue) || wb_log_hopeless(c))
+		if (READ_ONCE(c->mode) != WB_MODE_HOLD || wb_requeues(c) || wb_log_hopeless(c))
 			break;
 		wb_leave_through(c);
 		schedule_timeout_uninterruptible(1);

@@ -101,7 +101,7 @@ static ssize_t knob_show(struct kobject *kobj, struct attribute *attr, char *buf
 static ssize_t knob_store(struct kobject *kobj, struct attribute *attr, const char *buf, size_t len)
 {
 	struct wb_cache *c = cache_of(kobj);
-	char *value = kstrndup(buf, len, GFP_KERNEL);
+	char *value = kstrndup(buf, len, GFP_NOIO);	/* a suspend may be waiting for us */
 	enum wb_knob k;
 	unsigned int v;
 	int err;

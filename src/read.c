@@ -381,6 +381,15 @@ static void backing_ended(struct wb_cache *c, struct bio *bio, bool bad)
 		atomic_inc(&c->backing_flush_failures);
 }
 
+/*
+ * What is read ahead, or is to fail fast, a device gives up where it would try anything else again: that
+ * says nothing of its health. Whoever needs the data asks once more, and then it does.
+ */
+static bool is_optional(const struct bio *bio)
+{
+	return bio->bi_opf & (REQ_RAHEAD | REQ_FAILFAST_MASK);
+}
+
 int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 {
 	struct wb_bio *wb = wb_bio(bio);
@@ -392,9 +401,12 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 		wb_put_slot(c, wb->slot);
 		if (likely(!bad))
 			break;
-		wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
-		wb_degrade(c);
-		wb->kind = WB_BIO_READ_AGAIN;
+		wb->kind = WB_BIO_PLAIN;
+		if (!is_optional(bio)) {
+			wb_stat_add(c, WB_STAT_CACHE_ERRORS, 1);
+			wb_degrade(c);
+			wb->kind = WB_BIO_READ_AGAIN;
+		}
 		bio->bi_iter = wb->it;
 		wb_go_slow(c, c->slow_wq, bio, compose);
 		return DM_ENDIO_INCOMPLETE;
@@ -420,7 +432,7 @@ int wb_end_bio(struct wb_cache *c, struct bio *bio, blk_status_t *status)
 			wb_through_lost(c);
 		return wb_bypass_end(c, bio, bad);
 	case WB_BIO_BACKING:
-		backing_ended(c, bio, bad);
+		backing_ended(c, bio, bad && !is_optional(bio));
 		break;
 	}
 	wb->kind = WB_BIO_PLAIN;

@@ -9,9 +9,11 @@
  *      panic the walk may have read what only the device's volatile cache holds
  *   5. record the new life in both copies
  *
- * Until step 5 is through another recovery comes to the same result. It never writes to the backing
- * device, and reads only what the record does not call migrated: of a segment the blocks of its
- * headers, which are read ahead of the walk (reader.h).
+ * Until step 5 is through another recovery comes to the same result, or, if what only a volatile cache
+ * held is gone by then, to a shorter one without anything durable missing. It never writes to the backing
+ * device. Of a segment that the record does not call migrated it reads the blocks of its headers, ahead of
+ * the walk (reader.h); past the durable point the data, too; and, where a chunk is bad, more in search of
+ * one that calls it durable.
  */
 #include "daemons/daemons.h"
 #include "segment/recover.h"
@@ -21,6 +23,7 @@
 struct recovery {
 	struct wb_cache *c;
 	struct wb_reader *reader;
+	u32 backing_sectors;	/* of 512 bytes, to a sector of the backing device */
 };
 
 /* ---------------------------------------------------------------- superblock and record */
@@ -84,6 +87,32 @@ static void drop_copies(struct wb_cache *c, u64 block, u32 nr)
 	cond_resched();
 }
 
+/*
+ * A log that another backing device has left, of smaller sectors, may hold parts of this one's: nobody
+ * could write them back.
+ */
+static int check_sectors(const struct recovery *r, const struct wb_header *h,
+			 const struct wb_header_disk *raw)
+{
+	u32 i, s, n = r->backing_sectors;
+	u8 mask = (1u << n) - 1;
+	struct wb_entry e;
+
+	for (i = 0; i < h->nr_entries; i++) {
+		wb_entry_decode(raw, i, &e);
+		if (e.flags & WB_ENTRY_TOMBSTONE)
+			continue;
+		for (s = 0; s < WB_BLOCK_SECTORS; s += n) {
+			if (!(e.mask & mask << s) || (e.mask & mask << s) == mask << s)
+				continue;
+			wb_err(r->c, "the log holds parts of sectors of the backing device, whose sectors have %u bytes now. Use one with smaller sectors, or write it back: writeboost-ctl repair <cache> --skip --backing <backing>",
+			       n << SECTOR_SHIFT);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
 static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_header_disk *raw)
 {
 	struct recovery *r = ctx;
@@ -97,7 +126,11 @@ static int walk_apply(void *ctx, const struct wb_header *h, const struct wb_head
 	};
 	struct wb_entry e;
 	u32 i, end;
+	int err;
 
+	err = r->backing_sectors > 1 ? check_sectors(r, h, raw) : 0;
+	if (err)
+		return err;
 	for (i = 0; i < h->nr_entries; i++) {
 		end = wb_index_load(&c->index, h, raw, i, place, wb_count_live, c);
 		atomic_add(end - i, &c->slot_live[slot]);
@@ -275,7 +308,10 @@ static int recover(struct recovery *r)
 
 int wb_recover(struct wb_cache *c)
 {
-	struct recovery r = { .c = c };
+	struct recovery r = {
+		.c = c,
+		.backing_sectors = bdev_logical_block_size(c->backing) >> SECTOR_SHIFT,
+	};
 
 	return recover(&r);
 }

@@ -342,6 +342,21 @@ static void wb_presuspend(struct dm_target *ti)
 	wb_sync_now(t->cache);
 }
 
+/*
+ * device-mapper takes bios back only as long as it calls itself so. A noflush suspend that is interrupted
+ * has ended for it some time before presuspend_undo, and what were given back then would fail.
+ */
+bool wb_requeues(struct wb_cache *c)
+{
+	struct dm_target *ti;
+
+	if (likely(!READ_ONCE(c->requeue)))
+		return false;
+	/* Who asks has bios of it, or runs for it: the table stays until they have ended. */
+	ti = READ_ONCE(c->ti);
+	return ti && dm_noflush_suspending(ti);
+}
+
 static void wb_presuspend_undo(struct dm_target *ti)
 {
 	struct wb_target *t = ti->private;

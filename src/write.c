@@ -68,7 +68,7 @@ static void count_hit(struct wb_cache *c, u32 newest, u8 mask)
 
 /*
  * Overwrite the newest copy of the block in place, if it is in the open chunk. Return: true if
- * done, and then @spot has been done with, too.
+ * done.
  */
 static bool absorb(struct wb_cache *c, struct bio *bio, const struct part *p, u64 *seq)
 {

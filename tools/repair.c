@@ -25,7 +25,7 @@ struct repair {
 	struct media m;
 	struct log_scan scan;
 	bool scanned;
-	bool log;			/* the log is damaged */
+	bool log;			/* something is to be done about the log */
 	struct salvage salvage;
 	struct ranges cut_loses, skip_loses;
 	struct device backing;		/* with --skip */
@@ -145,7 +145,8 @@ static int examine(struct repair *r, bool *todo)
 	if (rc)
 		return rc;
 	r->scanned = true;
-	if (!r->scan.damaged)
+	/* A log that is good can be written back, too: where there is no module to do it. */
+	if (!r->scan.damaged && !(r->o->skip && r->scan.copies.live_blocks))
 		return RC_OK;
 	*todo = true;
 	r->log = true;

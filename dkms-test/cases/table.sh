@@ -36,6 +36,20 @@ hits()
 }
 has_hits() { [ "$(hits "$1")" -ge "$2" ]; }
 
+# read_ahead LETTER BLOCK COUNT: through the page cache, with what is read ahead of us failing; it matters to nobody.
+read_ahead()
+{
+	fault cache error read ahead=1
+	fault backing error read ahead=1
+	blockdev --setra 256 /dev/mapper/wb
+	dd if=/dev/mapper/wb of=/tmp/read bs=4k skip="$2" count="$3" status=none || fail "reading with read-ahead that fails"
+	dd if="$(data "$1")" of=/tmp/wanted bs=4k skip="$2" count="$3" status=none
+	cmp /tmp/read /tmp/wanted
+	expect_status health ok
+	errors_since 0 0
+	no_event
+}
+
 limited() { timeout 20 "$@"; }	# nothing may take long, least of all for ever
 
 # cell WORD...: begins one. A device `wb` is there, or will be made.

@@ -10,7 +10,7 @@
  *	die NAME...
  *	revive NAME...
  *	fault NAME kind=error|hang|slow [op=any|read|write|flush|discard] [first=SECTOR last=SECTOR]
- *		[percent=P seed=N] [after=N] [count=N] [ms=MS] [lose=1]
+ *		[percent=P seed=N] [after=N] [count=N] [ms=MS] [lose=1] [ahead=1]
  *	clear NAME...		no faults, and what hangs goes on
  *	release NAME...		what hangs goes on, and the faults stay
  *

@@ -22,6 +22,7 @@ struct wbd_fault {
 	u64 after;		/* so many matching requests are spared first */
 	u64 count;		/* then so many are hit; 0 is no limit */
 	u64 ms;
+	u64 ahead;		/* only what is read ahead */
 	u64 lose;		/* a failing flush: later flushes do not cover what it did */
 	u64 matched, hit;
 };
@@ -35,7 +36,7 @@ static int wbd_fault_word(struct wbd_fault *fault, char *word)
 		{ "first", &fault->first }, { "last", &fault->last },
 		{ "percent", &fault->percent }, { "seed", &fault->seed },
 		{ "after", &fault->after }, { "count", &fault->count },
-		{ "ms", &fault->ms }, { "lose", &fault->lose },
+		{ "ms", &fault->ms }, { "lose", &fault->lose }, { "ahead", &fault->ahead },
 	};
 	char *value = strchr(word, '=');
 	int i;
@@ -103,9 +104,10 @@ void wbd_faults_clear(struct wbd_disk *disk)
 	}
 }
 
-static bool wbd_fault_hits(struct wbd_fault *fault, enum wbd_op op, u64 sector, u32 sectors)
+static bool wbd_fault_hits(struct wbd_fault *fault, enum wbd_op op, u64 sector, u32 sectors,
+			   bool ahead)
 {
-	if (fault->op != WBD_ANY && fault->op != op)
+	if ((fault->op != WBD_ANY && fault->op != op) || (fault->ahead && !ahead))
 		return false;
 	if (op != WBD_FLUSH && (sector > fault->last || sector + sectors <= fault->first))
 		return false;
@@ -125,16 +127,18 @@ static bool wbd_fault_hits(struct wbd_fault *fault, enum wbd_op op, u64 sector, 
  * @op: what it does
  * @sector: where, sectors of 512 bytes
  * @sectors: how many
+ * @ahead: nobody has asked for it yet
  *
  * Context: wbd_lock held.
  */
-struct wbd_verdict wbd_faults_judge(struct wbd_disk *disk, enum wbd_op op, u64 sector, u32 sectors)
+struct wbd_verdict wbd_faults_judge(struct wbd_disk *disk, enum wbd_op op, u64 sector, u32 sectors,
+				    bool ahead)
 {
 	struct wbd_verdict verdict = {};
 	struct wbd_fault *fault;
 
 	list_for_each_entry(fault, &disk->faults, node) {
-		if (!wbd_fault_hits(fault, op, sector, sectors))
+		if (!wbd_fault_hits(fault, op, sector, sectors, ahead))
 			continue;
 		switch (fault->kind) {
 		case WBD_FAULT_ERROR:

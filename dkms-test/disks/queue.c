@@ -210,7 +210,7 @@ static bool wbd_issue(struct wbd_disk *disk, struct wbd_cmd *cmd, struct request
 		cmd->sampled = true;
 	}
 	finish = wbd_model_finish(disk, op, sector, sectors, now);
-	verdict = wbd_faults_judge(disk, op, sector, sectors);
+	verdict = wbd_faults_judge(disk, op, sector, sectors, rq->cmd_flags & REQ_RAHEAD);
 	finish += verdict.slow_ns;
 	if (verdict.error) {
 		cmd->status = BLK_STS_IOERR;

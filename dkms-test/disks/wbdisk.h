@@ -245,7 +245,8 @@ struct wbd_verdict {
 
 int wbd_fault_add(struct wbd_disk *disk, char **words, int nr_words);
 void wbd_faults_clear(struct wbd_disk *disk);
-struct wbd_verdict wbd_faults_judge(struct wbd_disk *disk, enum wbd_op op, u64 sector, u32 sectors);
+struct wbd_verdict wbd_faults_judge(struct wbd_disk *disk, enum wbd_op op, u64 sector, u32 sectors,
+				    bool ahead);
 void wbd_faults_show(struct wbd_disk *disk, struct seq_file *m);
 
 /* model.c */

@@ -169,7 +169,7 @@ static bool has_tombstone(void)
 
 static void repaired(const struct options *o, const struct said *announced, bool tombstones)
 {
-	bool log = unreadable || before.walk.state == WB_LOG_DAMAGED ||
+	bool log = unreadable || before.walk.state == WB_LOG_DAMAGED || (o->skip && before.nr_owned) ||
 		   !strstr(json.out, "\"chunks_with_bad_data\":0");
 
 	model_make(&after, &image);
@@ -229,7 +229,7 @@ static void repair(void)
 		verbs_call(&said, verb_repair, &o);
 		verbs.fail_at = 1;	/* only to remember it */
 	}
-	if (json.rc == RC_OK || json.rc == RC_DEVICE) {
+	if (json.rc != RC_DAMAGE && !(o.skip && before.nr_owned && said.rc == RC_OK)) {
 		CHECK(said.rc == (others && !o.force ? RC_REFUSED : RC_OK));
 		CHECK(!verbs.writes && image_same(&image, &copy));
 	} else if (said.rc == RC_REFUSED || before.record_verdict != WB_OK) {

@@ -557,6 +557,16 @@ segment 5
 chunk 3'
 state 0 dirty; has out '"dirty_blocks":1'
 
+test_case "repair: skip writes a good log back"
+fresh; log <<<'chunk 0-3
+version 2
+chunk 2 9/0f
+torn 3'
+m=$(sum c); code 6 wb repair c --skip --backing b; [ "$(sum c)" = "$m" ] || no "it wrote unasked"
+code 0 wb repair c --skip --backing b --yes; on_backing 0 1; on_backing 2 2; on_backing 3 1; on_backing 9 2 0; on_backing 9 - 4
+state 0 clean
+code 0 wb repair c --skip --backing b --yes; has out 'nothing to repair'
+
 test_case "repair: skip over rotten data; an older copy is not written in its place"
 fresh; log <<<'chunk 5 6 12
 version 2

@@ -294,6 +294,17 @@ static void flush_endio(struct bio *bio)
 
 /* ---------------------------------------------------------------- writing and flushing */
 
+/*
+ * A chunk is sent by whoever happens to fill it or to flush, and all others wait for it: the limits of
+ * that one's control group, or its priority, must not hold it up. They have counted before, at the device
+ * that users see.
+ */
+static void charge_to_all(struct bio *bio)
+{
+	bio_associate_blkg_from_css(bio, blkcg_root_css);
+	bio->bi_ioprio = IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, IOPRIO_BE_NORM);
+}
+
 static void submit_chunk(struct wb_cache *c, struct wb_chunk *chunk, enum wb_write_how how)
 {
 	struct wb_rambuf *buf = chunk->buf;
@@ -307,6 +318,7 @@ static void submit_chunk(struct wb_cache *c, struct wb_chunk *chunk, enum wb_wri
 	bio_init(bio, c->cache, &buf->bvecs[chunk->start], nr,
 		 REQ_OP_WRITE | REQ_SYNC | (how == WB_WRITE_FLUSH_FUA ? REQ_PREFLUSH : 0) |
 		 (how != WB_WRITE_PLAIN ? REQ_FUA : 0));
+	charge_to_all(bio);
 	bio->bi_iter.bi_sector = wb_slot_offset(&c->super.geom, slot, chunk->start) >> SECTOR_SHIFT;
 	bio->bi_end_io = chunk_endio;
 	bio->bi_private = chunk;
@@ -322,6 +334,7 @@ static void submit_chunk(struct wb_cache *c, struct wb_chunk *chunk, enum wb_wri
 static void submit_flush(struct wb_cache *c)
 {
 	bio_init(&c->flush_bio, c->cache, NULL, 0, REQ_OP_WRITE | REQ_SYNC | REQ_PREFLUSH);
+	charge_to_all(&c->flush_bio);
 	c->flush_bio.bi_end_io = flush_endio;
 	c->flush_bio.bi_private = c;
 	submit_bio(&c->flush_bio);
@@ -577,7 +590,7 @@ bool wb_log_hopeless(struct wb_cache *c)
  */
 static bool resume_one(struct wb_cache *c, struct bio *bio)
 {
-	if (READ_ONCE(c->requeue))
+	if (wb_requeues(c))
 		bio->bi_status = BLK_STS_DM_REQUEUE;
 	else if (wb_failed(c))
 		bio->bi_status = BLK_STS_IOERR;
