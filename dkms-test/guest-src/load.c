@@ -23,7 +23,7 @@ bool (*load_cut)(void);
 struct stable stable;
 
 static u32 *issued, *acked;		/* of each sector: number of the operation, DISCARDED */
-static u32 *forced;			/* of each sector: number of the last FUA write that vouches for no other */
+static struct base *forced;		/* of each sector: the last FUA write, which vouches at least for itself */
 static u32 acked_ops[MAX_WRITERS];
 static u32 ops_wanted;
 static pthread_mutex_t stable_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -277,7 +277,7 @@ static int write_op(struct writer *w, const struct op *op, u32 number)
 	}
 	/* Written through, what came before it may still be in the disk's own cache. */
 	for (i = 0; op->kind == FUA && i < op->nr; i++)
-		forced[op->sector + i] = number;
+		forced[op->sector + i] = (struct base){ plan.life, number };
 	return 0;
 }
 
@@ -322,7 +322,6 @@ void start_writers(u32 ops)
 
 	memset(issued, 0, plan.sectors * sizeof(*issued));
 	memset(acked, 0, plan.sectors * sizeof(*acked));
-	memset(forced, 0, plan.sectors * sizeof(*forced));
 	memset(acked_ops, 0, sizeof(acked_ops));
 	memset(stable.op, 0, sizeof(stable.op));
 	ops_wanted = ops;
@@ -436,8 +435,8 @@ static void replay(struct verdict *v)
 		}
 	}
 	for (at = 0; at < plan.sectors; at++)
-		if (forced[at] > v->must[at])
-			v->must[at] = forced[at];
+		if (forced[at].life == plan.life && forced[at].op > v->must[at])
+			v->must[at] = forced[at].op;
 }
 
 /* A discard may be undone, to what it discarded and to nothing older: it allows zeros, and demands nothing. */
