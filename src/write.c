@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Writes. Each goes whole into the RAM buffer, and is acknowledged when it is published in the
- * index (a FUA write when its chunk is durable).
+ * index (a FUA write when its chunk is durable); but for those that go past the log, in mode drained or
+ * because it is nearly full (bypass.c).
  *
  * A small write whose block was written a moment ago, and lies in the chunk still open, overwrites
  * that copy in place: the log has it once (absorbed). This is done under the bucket lock, so it

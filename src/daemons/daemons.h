@@ -152,8 +152,8 @@ void wb_modulator_start(struct wb_cache *c);
 unsigned int wb_modulator_depth(struct wb_cache *c);
 
 /*
- * wb_pace_start() - migration gets on: pace users where this is the reserve
- * wb_pace_stop() - it does not, or not now. Both: migrate daemon only.
+ * wb_pace_start() - migration gets on: pace users where this is the reserve. Migrate daemon only.
+ * wb_pace_stop() - it does not, or not now. Process context.
  * wb_pace_look() - the room has changed. Process context.
  */
 void wb_pace_start(struct wb_cache *c);

@@ -31,7 +31,7 @@
  * (sweep.h): the log gets room in small steps, before the last of it is used.
  *
  * Memory: 24 bytes for each block of at most WB_SWEEP_SEGMENTS segments, 1.5 MiB with segments of
- * 1 MiB; two windows of 2 MiB; one segment for its headers, and its entries.
+ * 1 MiB; two windows of 512 pages; one segment for its headers, and its entries.
  *
  * One work item does all of it; it also takes the steps of drain.c.
  */

@@ -51,13 +51,14 @@ struct wb_window {
  * @stuck_id: what @bad_id was after the batch before
  * @unflushed: the batch wrote something that no flush of the backing device has covered
  * @flush_failures: c->backing_flush_failures when the batch began
- * @drain_began: the log was closed for the drain under way
+ * @drain_began: for the drain under way what was in RAM has been written to the log
  * @failed: a write of the batch failed
  * @failures: batches that failed in a row
  * @retry_at: no batch before this time, in jiffies
  * @stop: come to an end
  *
- * All without a lock of its own is the work item's alone.
+ * All without a lock of its own is the work item's alone, but for @stop, and for @retry_at, which
+ * wb_migrate_retry() sets.
  */
 struct wb_migrator {
 	struct wb_cache *c;

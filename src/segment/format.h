@@ -117,8 +117,8 @@ struct wb_super_disk {
  * struct wb_record_disk - the mutable part of the superblock; fits one sector
  * @magic: WB_RECORD_MAGIC
  * @crc: CRC32C of the bytes after this field, to the end of the sector
- * @life_link: header CRC of the last chunk of the life before; the first chunk of this life links
- * to it
+ * @life_link: what the first chunk of this life links to: header CRC of the last chunk that recovery
+ * accepted; where it found none, the field as it was (0 at first)
  * @seed: of this cache
  * @seq: of two good copies the one with the higher number counts
  * @epoch: of this life

@@ -2,9 +2,10 @@
 /*
  * What the plain C of this folder needs from its surroundings.
  *
- * format, encode, order, index and recover are built three times from the same source: into the
- * module, into writeboost-ctl and into the user-space tests. They do no I/O, take no lock and never
- * sleep; all that they ask of the world is fixed-width integers, byte order, CRC32C and memory.
+ * All but the RAM buffer is built from one source into the module and into the user-space tests, and
+ * what reads a log into writeboost-ctl, too. It takes no lock, does no I/O of its own (recovery is
+ * handed the media) and sleeps only where it allocates; all that it asks of the world is fixed-width
+ * integers, byte order, CRC32C and memory.
  */
 #ifndef WB_PORT_H
 #define WB_PORT_H

@@ -77,7 +77,7 @@ enum wb_log_state {
  * @state: how the log ends
  * @last: the last accepted chunk; its id is @record->migrated where there is none
  * @last_end: block after it in its slot (0 where there is none)
- * @last_crc: CRC of its header: what the next chunk links to
+ * @last_crc: CRC of its header (where there is none, @record->life_link): what the next chunk links to
  * @durable: the highest durable point that anything in the log claims
  * @nr_chunks: accepted
  * @nr_blocks: data blocks in them
