@@ -4,8 +4,8 @@
  *
  * All but the RAM buffer is built from one source into the module and into the user-space tests, and
  * what reads a log into writeboost-ctl, too. It takes no lock, does no I/O of its own (recovery is
- * handed the media) and sleeps only where it allocates; all that it asks of the world is fixed-width
- * integers, byte order, CRC32C and memory.
+ * handed the media), and sleeps only there and where it allocates; all that it asks of the world is
+ * fixed-width integers, byte order, CRC32C and memory.
  */
 #ifndef WB_PORT_H
 #define WB_PORT_H
